@@ -1,0 +1,66 @@
+"""End-to-end tests drive real clients; run them with `make e2e` or `pytest tests/e2e`.
+
+A client that is not installed skips its tests on a developer's machine.  With EHLO_E2E_REQUIRED=1, as in CI,
+a skip is a failure: a test that quietly stops running proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+HERE = Path(__file__).parent
+SKIPPING_IS_FAILING = os.environ.get("EHLO_E2E_REQUIRED", "0") not in {"", "0"}
+# Debian keeps smtp-source and smtp-sink where only root looks.
+PROGRAM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if SKIPPING_IS_FAILING and report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{reason}\nA skip is a failure while EHLO_E2E_REQUIRED is set."
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """A function from a program's name to its path; it skips the test if there is no such program."""
+
+    def path_of(name: str) -> str:
+        maybe_path = shutil.which(name, path=PROGRAM_PATH)
+        if maybe_path is None:
+            pytest.skip(f"{name} is not installed")
+        return maybe_path
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def node_folder(program: Callable[[str], str]) -> Path:
+    """Where `node` has to be started so that `require("nodemailer")` works; skips if it would not."""
+    program("node")
+    if not (HERE / "node_modules" / "nodemailer").is_dir():
+        pytest.skip("nodemailer is not installed; `make e2e` installs it")
+    return HERE
