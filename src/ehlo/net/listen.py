@@ -1,0 +1,122 @@
+"""Listening sockets. Knows addresses and ports; does not know what is served on them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+BACKLOG = 1024
+LOOPBACK = ("127.0.0.1", "::1")
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only on request
+# How often a port that the system chose for one address may turn out to be taken on another.
+_TRIES = 20
+_NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
+
+
+async def tcp_sockets(host: str | Sequence[str] | None, port: int) -> list[socket.socket]:
+    """Bound sockets for a host, all on one port; with port 0 the system chooses one that is free on all of them.
+
+    ``host`` None is the loopback of IPv4 and of IPv6 (programs differ in what "localhost" means to them); "" is every
+    address of this machine; several names may be given.  Where a machine has no IPv6 at all, None and "" do without.
+    ``OSError`` when an address cannot be had.
+    """
+    may_lack = host is None or host == ""
+    names = LOOPBACK if host is None else EVERYWHERE if host == "" else [host] if isinstance(host, str) else host
+    addresses = await _resolve(names, port)
+    for tries_left in range(_TRIES, -1, -1):
+        try:
+            return _bind_all(addresses, port, may_lack=may_lack)
+        except OSError as error:
+            if port != 0 or error.errno != errno.EADDRINUSE or tries_left == 0:
+                raise
+    raise AssertionError("unreachable")
+
+
+def unix_socket(path: str | os.PathLike[str]) -> socket.socket:
+    """A socket bound to a path.  One that a server left behind is replaced, one where somebody listens is not."""
+    path = Path(path)
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.stat().st_mode):
+            if _somebody_listens(path):
+                raise OSError(errno.EADDRINUSE, "Somebody listens there", str(path))
+            path.unlink()
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        bound.bind(str(path))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def remove_unix_socket(bound: socket.socket, inode: tuple[int, int]) -> None:
+    """Remove the file of a socket, if it is still the one that was made: another server may have taken the path."""
+    path = bound.getsockname()
+    with contextlib.suppress(FileNotFoundError):
+        if inode_of(path) == inode:
+            Path(path).unlink()
+
+
+def inode_of(path: str) -> tuple[int, int]:
+    """What tells one file from another at the same path."""
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino
+
+
+async def _resolve(names: Sequence[str], port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+    loop = asyncio.get_running_loop()
+    addresses: dict[tuple[socket.AddressFamily, tuple[object, ...]], None] = {}
+    for name in names:
+        infos = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses.update(dict.fromkeys((family, address) for family, _, _, _, address in infos))
+    return list(addresses)
+
+
+def _bind_all(
+    addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]], port: int, *, may_lack: bool
+) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    try:
+        for family, (host, _, *rest) in addresses:
+            try:
+                sockets.append(_bind(family, (host, port, *rest)))
+            except OSError as error:
+                if not (may_lack and family == socket.AF_INET6 and error.errno in _NO_SUCH_FAMILY):
+                    raise
+                continue
+            port = sockets[0].getsockname()[1]
+    except OSError:
+        for opened in sockets:
+            opened.close()
+        raise
+    return sockets
+
+
+def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":  # there it would let two servers have one port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"{error.strerror}: {address[0]} port {address[1]}") from None
+    return bound
+
+
+def _somebody_listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True

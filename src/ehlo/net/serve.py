@@ -1,0 +1,275 @@
+"""A server: listening sockets, the connections they brought, and an orderly end. Does not know SMTP.
+
+It takes a factory of connections.  Stopping goes in steps: nobody new is let in; who is between transactions is told
+421 and let go; who is in one may finish within the grace; who is left then is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ehlo.net.listen import BACKLOG, inode_of, remove_unix_socket, tcp_sockets, unix_socket
+from ehlo.net.tls import note_server_names
+from ehlo.net.watchdog import Stall, Subscription, Watchdog
+
+if TYPE_CHECKING:
+    from ehlo.net.connection import Connection
+
+log = logging.getLogger("ehlo.server")
+
+GRACE = 30.0
+"""Seconds that open transactions have to finish when a server stops."""
+LAST_WORDS = 5.0
+"""Seconds that a cancelled session has for its ``handle_DISCONNECT``."""
+
+
+class Server:
+    """Serves connections in the running loop; ``ehlo.serve`` makes one for a handler.
+
+        async with Server(factory, host="", port=25) as server:
+            await server.serve_forever()
+
+    Give ``host`` and ``port`` (see ``ehlo.net.listen.tcp_sockets``), or ``unix_path``, or ``sockets`` that are bound.
+    With ``ssl_context`` TLS begins at once (RFC 8314).  ``stall_threshold``: seconds for which something may block the
+    event loop before the log names it; None: nobody watches.  It can be started again after it has stopped.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], Connection],
+        *,
+        host: str | Sequence[str] | None = None,
+        port: int = 0,
+        unix_path: str | os.PathLike[str] | None = None,
+        sockets: Sequence[socket.socket] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        ssl_handshake_timeout: float = 30.0,
+        stall_threshold: float | None = 1.0,
+        backlog: int = BACKLOG,
+    ) -> None:
+        self.ssl_context = ssl_context
+        self.stalls = 0
+        self._factory = factory
+        self._host = host
+        self._port = port
+        self._unix_path = unix_path
+        self._given_sockets = sockets
+        self._handshake_timeout = ssl_handshake_timeout
+        self._stall_threshold = stall_threshold
+        self._backlog = backlog
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[asyncio.AbstractServer] = []
+        self._connections: set[Connection] = set()
+        self._watch: Subscription | None = None
+        self._inode: tuple[int, int] | None = None
+        self._emptied: asyncio.Event | None = None
+        self._stopped: asyncio.Event | None = None
+        self._is_stopping = False
+
+    # Facts
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """The listening sockets; none before the start and after the stop."""
+        return tuple(self._sockets)
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens: ``(host, port)``, ``(host, port, flow, scope)`` or a path each."""
+        return [listening.getsockname() for listening in self._sockets]
+
+    @property
+    def port(self) -> int:
+        """The TCP port, also when it was chosen by 0; ``RuntimeError`` when there is none."""
+        for listening in self._sockets:
+            if listening.family in {socket.AF_INET, socket.AF_INET6}:
+                return int(listening.getsockname()[1])
+        raise RuntimeError("the server listens on no TCP port")
+
+    @property
+    def connections(self) -> frozenset[Connection]:
+        """The sessions that are open now."""
+        return frozenset(self._connections)
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether new connections are accepted."""
+        return bool(self._listeners)
+
+    # Life
+
+    async def start(self) -> None:
+        """Listen.  ``OSError`` when an address cannot be had; then nothing is left open."""
+        if self._stopped is not None and not self._stopped.is_set():
+            raise RuntimeError("the server is running")
+        loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._is_stopping = False
+        if self.ssl_context is not None:
+            note_server_names(self.ssl_context)
+        try:
+            await self._prepare()
+            self._sockets = await self._open_sockets()
+            for listening in self._sockets:
+                self._listeners.append(await self._listen(loop, listening))
+        except BaseException:
+            await self._close_listeners()
+            self._stopped.set()
+            raise
+        if self._stall_threshold is not None:
+            self._watch = Watchdog.watch(
+                loop, threshold=self._stall_threshold, on_stall=self._on_stall, describe=self._describe
+            )
+        log.info("listening on %s", self._names())
+
+    async def serve_forever(self) -> None:
+        """Wait until somebody stops the server; a cancellation stops it too."""
+        if self._stopped is None:
+            raise RuntimeError("the server has not been started")
+        try:
+            await self._stopped.wait()
+        finally:
+            await self.stop()
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Stop listening, let open transactions finish within ``grace`` seconds, end all sessions."""
+        if self._stopped is None or self._stopped.is_set():
+            return
+        if self._is_stopping:
+            await self._stopped.wait()
+            return
+        self._is_stopping = True
+        log.info("stopping: %d sessions are open", len(self._connections))
+        listeners = self._stop_listening()
+        try:
+            for connection in list(self._connections):
+                connection.stop()
+            if not await self._wait_until_empty(grace):
+                log.warning("cancelling %d sessions after %g s", len(self._connections), grace)
+                self._cancel_all()
+                if not await self._wait_until_empty(LAST_WORDS):
+                    log.error("%d sessions did not end when cancelled", len(self._connections))
+        finally:
+            self._cancel_all()
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
+            self._release()
+            for listener in listeners:
+                # On Python 3.12 and later this waits for the transports of all connections: so it comes last.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(listener.wait_closed(), LAST_WORDS)
+            self._stopped.set()
+            log.info("stopped")
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    # For the factory's subclass of this server
+
+    async def _prepare(self) -> None:
+        """What must be done before the first connection, off the loop if it blocks."""
+
+    def _release(self) -> None:
+        """What must be given back after the last."""
+
+    # Owner of connections
+
+    def opened(self, connection: Connection) -> None:
+        """A connection's transport is there."""
+        self._connections.add(connection)
+        if self._is_stopping:
+            connection.stop()
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+        if not self._connections and self._emptied is not None:
+            self._emptied.set()
+
+    def _make(self) -> Connection:
+        connection = self._factory()
+        connection.owner = self
+        return connection
+
+    # Inside
+
+    async def _open_sockets(self) -> list[socket.socket]:
+        if self._given_sockets is not None:
+            return list(self._given_sockets)
+        if self._unix_path is not None:
+            bound = unix_socket(self._unix_path)
+            self._inode = inode_of(bound.getsockname())
+            return [bound]
+        return await tcp_sockets(self._host, self._port)
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop, bound: socket.socket) -> asyncio.AbstractServer:
+        # AF_UNIX is no name of the socket module on Windows.
+        create: Any = loop.create_unix_server if bound.family.name == "AF_UNIX" else loop.create_server
+        timeout = None if self.ssl_context is None else self._handshake_timeout
+        listener: asyncio.AbstractServer = await create(
+            self._make, sock=bound, ssl=self.ssl_context, ssl_handshake_timeout=timeout, backlog=self._backlog
+        )
+        return listener
+
+    def _stop_listening(self) -> list[asyncio.AbstractServer]:
+        listeners, self._listeners = self._listeners, []
+        if self._inode is not None:
+            remove_unix_socket(self._sockets[0], self._inode)
+            self._inode = None
+        for listener in listeners:
+            listener.close()
+        self._sockets = []
+        return listeners
+
+    async def _close_listeners(self) -> None:
+        sockets = self._sockets
+        for listener in self._stop_listening():
+            await listener.wait_closed()
+        if self._given_sockets is None:
+            for bound in sockets:
+                bound.close()
+
+    async def _wait_until_empty(self, seconds: float) -> bool:
+        assert self._emptied is not None
+        if self._connections:
+            self._emptied.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), seconds)
+        return not self._connections
+
+    def _cancel_all(self) -> None:
+        for connection in list(self._connections):
+            connection.task.cancel()
+
+    def _names(self) -> str:
+        return ", ".join(
+            address if isinstance(address, str) else f"[{address[0]}]:{address[1]}" for address in self.addresses
+        )
+
+    def _on_stall(self, _stall: Stall) -> None:
+        self.stalls += 1
+
+    def _describe(self, task: asyncio.Task[Any] | None) -> str:
+        """Who is running: called by the watchdog's thread."""
+        for connection in list(self._connections):
+            if connection.task is task:
+                return connection.describe()
+        return ""

@@ -1,0 +1,190 @@
+"""Who runs a connection's coroutine. Knows tasks and coroutines; does not know octets, SMTP or time.
+
+A connection is one coroutine that reads like a dialogue: wait for a line, do it, wait for the next.  Between two
+commands it waits for input, and the usual way (a future that the task awaits) costs a pass through the event loop for
+every command: 20 to 30 % of all the work of a small message.  So this coroutine can be run by two drivers:
+
+* its *task*, the ordinary way, whenever it waits for anything but input: a hook's database, a full transport;
+* the *transport's callback*: when input arrives and the coroutine waits for just that, ``step()`` runs it there and
+  then, until it waits again.  If it waits for input once more, the task never noticed.  If it waits for something
+  else, the task is woken and takes over.
+
+To the code inside nothing is different: ``asyncio.current_task()`` is the connection's task in both cases (so
+``asyncio.timeout`` works and the watchdog finds the session), context variables live in the task's context, and a
+cancellation arrives where the coroutine waits.  ``_enter_task`` and ``_leave_task`` are the functions that asyncio
+documents for that ("Extending asyncio": task lifetime support).
+
+    parked    waits for input; the task waits on ``_wake_up``
+    running   inside ``step()``, or inside the task
+    awaiting  waits for something else, through the task
+    done      the coroutine has ended; ``task`` ends too
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import types
+from asyncio import _enter_task, _leave_task
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol
+
+# What the coroutine yields, or has done, when it is not a future for the task to wait on.
+_PARK = object()
+_RESUME = object()
+_ENDED = object()
+
+
+class Suspended(Protocol):
+    """Called each time the coroutine stops running, before anybody waits."""
+
+    def __call__(self, *, awaits_input: bool) -> None:
+        """``awaits_input``: it waits for input, and for nothing else."""
+
+
+class Stepper:
+    """Runs one coroutine; see the module's text."""
+
+    __slots__ = (
+        "_context",
+        "_coroutine",
+        "_failure",
+        "_loop",
+        "_on_suspend",
+        "_pending",
+        "_waiter",
+        "_wake_up",
+        "is_parked",
+        "task",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, None],
+        on_suspend: Suspended,
+    ) -> None:
+        self._loop = loop
+        self._coroutine = coroutine
+        self._on_suspend = on_suspend
+        self._context = contextvars.copy_context()
+        self._wake_up: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._pending: object = None
+        self._failure: BaseException | None = None
+        self.is_parked = False
+        self.task: asyncio.Task[None] = loop.create_task(self._run(), context=self._context)
+
+    @property
+    def awaits_input(self) -> bool:
+        """Whether ``input_arrived`` would let something go on."""
+        return self.is_parked or self._waiter is not None
+
+    @types.coroutine
+    def wait_for_input(self) -> Generator[Any, None, None]:
+        """Return after ``input_arrived`` was called.  For the connection's own coroutine, and what it awaits."""
+        if asyncio.current_task() is self.task:
+            yield _PARK
+            return
+        # A hook reads mail data from a task of its own: an ordinary future serves it.
+        self._waiter = self._loop.create_future()
+        try:
+            yield from self._waiter
+        finally:
+            self._waiter = None
+
+    def input_arrived(self) -> None:
+        """Let the coroutine go on, if input is what it waits for."""
+        if self.is_parked:
+            if asyncio.current_task(self._loop) is None:
+                self._step()
+            else:
+                # Fed from inside another task, as transports in memory do; only one task at a time can be current.
+                self._pending = _RESUME
+                self._wake()
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _step(self) -> None:
+        self.is_parked = False
+        _enter_task(self._loop, self.task)
+        try:
+            self._pending = self._context.run(self._coroutine.send, None)
+        except StopIteration:
+            self._pending = _ENDED
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the task
+            self._pending, self._failure = _ENDED, error
+        finally:
+            _leave_task(self._loop, self.task)
+        if self._pending is _PARK:
+            self.is_parked = True
+            self._on_suspend(awaits_input=True)
+            return
+        if self._pending is not _ENDED:
+            self._on_suspend(awaits_input=False)
+        self._wake()
+
+    def _wake(self) -> None:
+        self.is_parked = False
+        if self._wake_up is not None and not self._wake_up.done():
+            self._wake_up.set_result(None)
+
+    async def _run(self) -> None:
+        try:
+            await self
+        finally:
+            self._on_suspend = _ignore  # the owner has us and we had the owner: leave no cycle behind
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """The body of the task: run the coroutine, wait for what it waits for, sleep while it is parked."""
+        resume: Callable[[Any], Any] = self._coroutine.send
+        value: BaseException | None = None
+        try:
+            while True:
+                try:
+                    self._pending = resume(value)
+                except StopIteration:
+                    return
+                self._on_suspend(awaits_input=self._pending is _PARK)
+                resume, value = self._coroutine.send, None
+                if self._pending is _PARK:
+                    value = yield from self._sleep()
+                    if self._pending is _ENDED:
+                        break
+                    if value is not None and not _cancel(self._pending):
+                        resume = self._coroutine.throw
+                        continue
+                    value = None
+                    if self._pending is _RESUME:
+                        continue
+                try:
+                    yield self._pending
+                except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the coroutine
+                    resume, value = self._coroutine.throw, error
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            # Their tracebacks lead back here.
+            self._failure = value = None
+
+    def _sleep(self) -> Generator[Any, None, BaseException | None]:
+        """Wait in the task until ``_wake``; give the exception (a cancellation) that ended the wait otherwise."""
+        self.is_parked = True
+        self._wake_up = self._loop.create_future()
+        try:
+            yield from self._wake_up
+        except BaseException as error:  # noqa: BLE001 - returned, to be thrown into the coroutine
+            return error
+        finally:
+            self.is_parked = False
+            self._wake_up = None
+        return None
+
+
+def _cancel(pending: object) -> bool:
+    """Cancel the future that a step handed over, as a cancelled task does with the one that it waits on."""
+    return isinstance(pending, asyncio.Future) and pending.cancel()
+
+
+def _ignore(*, awaits_input: bool) -> None:
+    """Nobody is left to be told."""
