@@ -1,0 +1,64 @@
+"""An SMTP and LMTP server that you program in Python.
+
+serve, Controller ...   ehlo.controller    a server in your loop, or in a thread
+SMTP, LMTP              ehlo.smtp, .lmtp   one verb, one coroutine: subclass them
+Debugging, Mailbox ...  ehlo.handlers      handlers to use and to learn from
+Session, Envelope       ehlo.session       what is known of the client and of the mail
+Settings                ehlo.settings      everything that a server can be told
+Reply, errors           ehlo.protocol, ehlo.errors
+                        ehlo.protocol      lines, mail data, grammar, SASL: octets only, no I/O
+                        ehlo.net           transports, time, TLS, sockets, the watchdog
+                        ehlo.testing       fakes for your tests
+                        ehlo.cli           the command line
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+from ehlo.auth import AuthResult, LoginPassword, auth_mechanism
+from ehlo.content import Chunks
+from ehlo.controller import (
+    Controller,
+    SMTPServer,
+    UnixSocketController,
+    UnixSocketUnthreadedController,
+    UnthreadedController,
+    serve,
+)
+from ehlo.errors import DataAborted, EhloError, HandlerError, ProtocolError
+from ehlo.lmtp import LMTP
+from ehlo.protocol.replies import Reply
+from ehlo.protocol.tlsinfo import TLSInfo
+from ehlo.session import Disconnect, Envelope, Recipient, Session
+from ehlo.settings import BareNewlines, Settings
+from ehlo.smtp import SMTP, allow, syntax
+
+__all__ = [
+    "LMTP",
+    "SMTP",
+    "AuthResult",
+    "BareNewlines",
+    "Chunks",
+    "Controller",
+    "DataAborted",
+    "Disconnect",
+    "EhloError",
+    "Envelope",
+    "HandlerError",
+    "LoginPassword",
+    "ProtocolError",
+    "Recipient",
+    "Reply",
+    "SMTPServer",
+    "Session",
+    "Settings",
+    "TLSInfo",
+    "UnixSocketController",
+    "UnixSocketUnthreadedController",
+    "UnthreadedController",
+    "allow",
+    "auth_mechanism",
+    "serve",
+    "syntax",
+]

@@ -1,0 +1,417 @@
+"""Servers ready to use: ``serve`` in your own loop, controllers that run one in a thread or in a loop that you give.
+
+async with serve(handler, port=25) as server:        # in a coroutine
+    await server.serve_forever()
+
+with Controller(handler, port=0) as controller:      # anywhere else: it has a thread of its own
+    smtplib.SMTP(controller.hostname, controller.port)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, Unpack
+
+from ehlo.net.listen import BACKLOG
+from ehlo.net.serve import GRACE, Server
+from ehlo.settings import ControllerParameters, Parameters, Settings
+from ehlo.shared import Shared
+from ehlo.smtp import SMTP
+
+PORT = 8025
+READY_TIMEOUT = 5.0
+
+
+class ProtocolClass(Protocol):
+    """``SMTP``, ``LMTP``, a subclass of one, or a ``functools.partial`` of one."""
+
+    def __call__(self, handler: Any, *, shared: Shared) -> SMTP:
+        """Make the protocol of one connection."""
+        ...
+
+
+class SMTPServer(Server):
+    """A server for a handler; what ``serve`` gives."""
+
+    def __init__(self, shared: Shared, factory: Callable[[], SMTP], **where: Any) -> None:
+        super().__init__(factory, ssl_handshake_timeout=shared.settings.tls_handshake_timeout, **where)
+        self.shared = shared
+
+    @property
+    def settings(self) -> Settings:
+        """What it was told."""
+        return self.shared.settings
+
+    def load_cert_chain(
+        self, certfile: str | os.PathLike[str], keyfile: str | os.PathLike[str] | None = None, password: Any = None
+    ) -> None:
+        """Exchange the certificate while running: for STARTTLS and implicit TLS, from the next handshake on."""
+        contexts = [context for context in (self.ssl_context, self.settings.tls_context) if context is not None]
+        if not contexts:
+            raise RuntimeError("the server has no TLS context")
+        for context in contexts:
+            context.load_cert_chain(certfile, keyfile, password)
+
+    async def _prepare(self) -> None:
+        if self.shared.hostname is None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self.shared.threads, self.shared.look_up_hostname)
+
+    def _release(self) -> None:
+        self.shared.close()
+
+
+def serve(
+    handler: object,
+    host: str | Sequence[str] | None = None,
+    port: int = PORT,
+    *,
+    protocol: ProtocolClass = SMTP,
+    unix_path: str | os.PathLike[str] | None = None,
+    sockets: Sequence[socket.socket] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    stall_threshold: float | None = 1.0,
+    backlog: int = BACKLOG,
+    settings: Settings | None = None,
+    **parameters: Unpack[Parameters],
+) -> SMTPServer:
+    """A server for a handler, to be used with ``async with``, or ``await server.start()`` and ``await server.stop()``.
+
+    ``host`` None is the loopback of IPv4 and IPv6, "" every address; ``port`` 0 lets the system choose and
+    ``server.port`` tell.  Instead of both: ``unix_path``, or ``sockets`` that are bound already (which is how
+    privileges are dropped after the bind).  ``protocol`` is ``SMTP``, ``LMTP`` or a subclass.  ``ssl_context`` is for
+    TLS from the first octet, ``tls_context`` among the parameters for STARTTLS.  Parameters are the fields of
+    ``Settings``.
+    """
+    if settings is None:
+        settings = Settings(**parameters)
+    elif parameters:
+        raise TypeError("give settings or their fields, not both")
+    cls = getattr(protocol, "func", protocol)
+    shared = Shared(handler, settings, getattr(cls, "auth_methods", SMTP.auth_methods))
+    return SMTPServer(
+        shared,
+        lambda: protocol(handler, shared=shared),
+        host=host,
+        port=port,
+        unix_path=unix_path,
+        sockets=sockets,
+        ssl_context=ssl_context,
+        stall_threshold=stall_threshold,
+        backlog=backlog,
+    )
+
+
+class _ControllerBase:
+    """What all controllers have: a handler, where to listen, and ``factory`` to override."""
+
+    def __init__(
+        self,
+        handler: object,
+        where: dict[str, Any],
+        *,
+        ssl_context: ssl.SSLContext | None,
+        server_hostname: str | None,
+        parameters: ControllerParameters,
+    ) -> None:
+        self.handler = handler
+        self.ssl_context = ssl_context
+        self.settings = Settings(hostname=server_hostname, **parameters)
+        self.server: SMTPServer | None = None
+        self._where = where
+        self._shared: Shared | None = None
+
+    def factory(self) -> SMTP:
+        """Make the protocol of one connection; override it to serve a subclass or LMTP."""
+        return SMTP(self.handler, shared=self._shared)
+
+    @property
+    def shared(self) -> Shared:
+        """What connections have in common; an overridden ``factory`` passes it on: ``LMTP(handler, shared=...)``."""
+        assert self._shared is not None
+        return self._shared
+
+    @property
+    def port(self) -> int:
+        """The TCP port; that of the settings while it does not run."""
+        return self.server.port if self.server is not None else int(self._where["port"])
+
+    def _new_server(self) -> SMTPServer:
+        self._shared = Shared(self.handler, self.settings, SMTP.auth_methods)
+        return SMTPServer(self._shared, self.factory, ssl_context=self.ssl_context, **self._where)
+
+
+class _ThreadedController(_ControllerBase):
+    """Runs a server in a thread of its own, with a loop of its own.  A context manager; can be started again."""
+
+    def __init__(
+        self,
+        handler: object,
+        where: dict[str, Any],
+        *,
+        ssl_context: ssl.SSLContext | None,
+        ready_timeout: float,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+        server_hostname: str | None,
+        parameters: ControllerParameters,
+    ) -> None:
+        super().__init__(
+            handler, where, ssl_context=ssl_context, server_hostname=server_hostname, parameters=parameters
+        )
+        self.ready_timeout = ready_timeout
+        self._loop_factory = loop_factory
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failure: BaseException | None = None
+        self._please_stop: asyncio.Event | None = None
+        self._grace = GRACE
+
+    def start(self) -> None:
+        """Start, and return when it accepts connections.
+
+        Raises what kept it from listening (``OSError``), ``TimeoutError`` after ``ready_timeout`` seconds, and
+        ``RuntimeError`` when it runs already.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the controller is running")
+        ready = threading.Event()
+        self._failure = None
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="ehlo-controller", daemon=True)
+        self._thread.start()
+        if not ready.wait(self.ready_timeout):
+            self.stop(grace=0)
+            raise TimeoutError(f"the server did not start within {self.ready_timeout:g} s")
+        failure = self._take_failure()
+        if failure is not None:
+            self._thread.join()
+            self._thread = None
+            raise failure
+
+    def stop(self, grace: float = GRACE) -> None:
+        """Stop as ``Server.stop`` does, and return when the thread has ended; nothing happens when it does not run."""
+        thread = self._thread
+        if thread is None:
+            return
+        self._grace = grace
+        loop, please_stop = self._loop, self._please_stop
+        if loop is not None and please_stop is not None:
+            with contextlib.suppress(RuntimeError):  # closed already: the thread is about to end
+                loop.call_soon_threadsafe(please_stop.set)
+        thread.join()
+        self._thread = None
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _take_failure(self) -> BaseException | None:
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _run(self, ready: threading.Event) -> None:
+        try:
+            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                runner.run(self._main(ready))
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
+            self._failure = error
+        finally:
+            self.server = self._loop = self._please_stop = None
+            ready.set()
+
+    async def _main(self, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._please_stop = asyncio.Event()
+        self.server = self._new_server()
+        async with self.server:
+            ready.set()
+            await self._please_stop.wait()
+            await self.server.stop(self._grace)
+
+
+class Controller(_ThreadedController):
+    """SMTP on TCP, in a thread.
+
+    ``hostname`` is where it listens: None is the loopback of IPv4 and IPv6, "" every address; afterwards it tells what
+    to connect to.  ``server_hostname`` is the name in the greeting.  ``loop_factory`` may be ``uvloop.new_event_loop``.
+    """
+
+    def __init__(
+        self,
+        handler: object,
+        hostname: str | None = None,
+        port: int = PORT,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        ready_timeout: float = READY_TIMEOUT,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        **parameters: Unpack[ControllerParameters],
+    ) -> None:
+        super().__init__(
+            handler,
+            {"host": hostname, "port": port},
+            ssl_context=ssl_context,
+            ready_timeout=ready_timeout,
+            loop_factory=loop_factory,
+            server_hostname=server_hostname,
+            parameters=parameters,
+        )
+
+    @property
+    def hostname(self) -> str:
+        """What a client on this machine connects to."""
+        return self._where["host"] or "127.0.0.1"
+
+
+class UnixSocketController(_ThreadedController):
+    """The same on a UNIX socket, whose file is removed at the end."""
+
+    def __init__(
+        self,
+        handler: object,
+        unix_socket: str | os.PathLike[str],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        ready_timeout: float = READY_TIMEOUT,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        **parameters: Unpack[ControllerParameters],
+    ) -> None:
+        super().__init__(
+            handler,
+            {"unix_path": unix_socket},
+            ssl_context=ssl_context,
+            ready_timeout=ready_timeout,
+            loop_factory=loop_factory,
+            server_hostname=server_hostname,
+            parameters=parameters,
+        )
+        self.unix_socket = unix_socket
+
+
+class _LoopController(_ControllerBase):
+    """Runs a server in a loop that you have.
+
+    ``begin`` and ``end`` are for a loop that does not run yet or any more; in a coroutine use ``async with``, or
+    ``await start()`` and ``await stop()``.
+    """
+
+    def __init__(
+        self,
+        handler: object,
+        where: dict[str, Any],
+        *,
+        ssl_context: ssl.SSLContext | None,
+        loop: asyncio.AbstractEventLoop | None,
+        server_hostname: str | None,
+        parameters: ControllerParameters,
+    ) -> None:
+        super().__init__(
+            handler, where, ssl_context=ssl_context, server_hostname=server_hostname, parameters=parameters
+        )
+        self.loop = loop
+
+    async def start(self) -> None:
+        """Listen, in the running loop."""
+        if self.server is not None:
+            raise RuntimeError("the controller is running")
+        server = self._new_server()
+        await server.start()
+        self.server = server
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Stop as ``Server.stop`` does; nothing happens when it does not run."""
+        server, self.server = self.server, None
+        if server is not None:
+            await server.stop(grace)
+
+    def begin(self) -> None:
+        """Listen; connections are served when the loop runs.  ``RuntimeError`` if it runs now."""
+        self._the_loop().run_until_complete(self.start())
+
+    def end(self, grace: float = GRACE) -> None:
+        """Stop; for a loop that does not run."""
+        self._the_loop().run_until_complete(self.stop(grace))
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    def _the_loop(self) -> asyncio.AbstractEventLoop:
+        if self.loop is None:
+            raise RuntimeError("begin() and end() need the loop that was given to the controller")
+        return self.loop
+
+
+class UnthreadedController(_LoopController):
+    """SMTP on TCP, in a loop that you have."""
+
+    def __init__(
+        self,
+        handler: object,
+        hostname: str | None = None,
+        port: int = PORT,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        **parameters: Unpack[ControllerParameters],
+    ) -> None:
+        super().__init__(
+            handler,
+            {"host": hostname, "port": port},
+            ssl_context=ssl_context,
+            loop=loop,
+            server_hostname=server_hostname,
+            parameters=parameters,
+        )
+
+    @property
+    def hostname(self) -> str:
+        """What a client on this machine connects to."""
+        return self._where["host"] or "127.0.0.1"
+
+
+class UnixSocketUnthreadedController(_LoopController):
+    """The same on a UNIX socket, whose file is removed at the end."""
+
+    def __init__(
+        self,
+        handler: object,
+        unix_socket: str | os.PathLike[str],
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        **parameters: Unpack[ControllerParameters],
+    ) -> None:
+        super().__init__(
+            handler,
+            {"unix_path": unix_socket},
+            ssl_context=ssl_context,
+            loop=loop,
+            server_hostname=server_hostname,
+            parameters=parameters,
+        )
+        self.unix_socket = unix_socket

@@ -1,0 +1,36 @@
+"""The LMTP server (RFC 2033): LHLO for EHLO, and one reply for each recipient after the end of data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ehlo.errors import HandlerError
+from ehlo.smtp import SMTP, syntax
+
+if TYPE_CHECKING:
+    from ehlo.protocol.replies import EncodedReply
+    from ehlo.session import Envelope
+
+
+class LMTP(SMTP):
+    """One LMTP session.
+
+    ``handle_DATA`` may return one status for all recipients, or a list with one for each of ``envelope.rcpt_tos``, in
+    their order; None in it means the default.  LHLO calls ``handle_EHLO``.
+    """
+
+    protocol_name: ClassVar[str] = "LMTP"
+    greeting_keyword: ClassVar[str] = "LMTP"
+
+    @syntax("LHLO hostname")
+    async def smtp_LHLO(self, arg: str | None) -> None:
+        """RFC 2033 §4.1."""
+        await self.smtp_EHLO(arg)
+
+    def _encode_outcome(self, envelope: Envelope, outcome: Any) -> list[EncodedReply]:
+        """RFC 2033 §4.2: as many replies as there were accepted recipients, in the order of RCPT."""
+        count = len(envelope.rcpt_tos)
+        outcomes = outcome if isinstance(outcome, list) else [outcome] * count
+        if len(outcomes) != count:
+            raise HandlerError(f"handle_DATA returned {len(outcomes)} statuses for {count} recipients")
+        return [super(LMTP, self)._encode_outcome(envelope, each)[0] for each in outcomes]
