@@ -529,7 +529,7 @@ def test_whatever_the_grammar_makes_is_taken_apart_as_it_was_made(made: tuple[st
 
 # -- One way or the other ----------------------------------------------------------------------------------
 
-more_examples = settings(max_examples=5 * settings().max_examples)
+more_examples = settings(max_examples=max(500, settings().max_examples))
 
 NASTY = 'a1.-_@"\\ <>[](),:;=é\x00\t\r\x7f\x85\xa0\ud800\udcff\U0001f4e7'
 
