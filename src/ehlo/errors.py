@@ -29,7 +29,9 @@ Three kinds of fault are kept apart:
         └── HookTimeout             a hook ran longer than ``hook_timeout``
 
 Errors that only one module raises stand there: those of AUTH in ``ehlo.smtp`` and ``ehlo.protocol.sasl``, a relay's
-``UpstreamError`` in ``ehlo.protocol.client``, ``ProxyError`` in ``ehlo.protocol.proxy``.  The caller's own mistakes (a wrong argument of a Python call) are plain ``TypeError`` and ``ValueError``.
+``UpstreamError`` in ``ehlo.protocol.client``, ``ProxyError`` in ``ehlo.protocol.proxy``.
+
+The caller's own mistakes (a wrong argument of a Python call) are plain ``TypeError`` and ``ValueError``.
 """
 
 from __future__ import annotations
