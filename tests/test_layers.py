@@ -37,7 +37,11 @@ LAYERS: dict[str, set[str]] = {
     "settings": {"errors", "protocol", "session", "hooks", "auth"},
     "content": {"errors", "protocol", "settings"},
     "shared": {"errors", "protocol", "session", "net", "hooks", "auth", "settings"},
-    "smtp": {"errors", "protocol", "session", "trace", "net", "hooks", "auth", "settings", "content", "shared"},
+    "dispatch": {"errors", "protocol", "session", "net", "hooks", "auth", "settings", "shared"},
+}
+LAYERS |= {
+    "smtp_auth": LAYERS["dispatch"] | {"dispatch"},
+    "smtp": LAYERS["dispatch"] | {"dispatch", "smtp_auth", "content", "trace"},
 }
 LAYERS |= {
     "lmtp": LAYERS["smtp"] | {"smtp"},

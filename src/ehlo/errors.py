@@ -18,6 +18,13 @@ Three kinds of fault are kept apart:
     │   ├── MessageTooBig           552 5.3.4
     │   ├── TooManyRecipients       452 4.5.3
     │   ├── BareNewline             550 5.6.11  bare CR or LF in mail data
+    │   ├── TLSRequired             530 5.7.0
+    │   ├── AuthenticationRequired  530 5.7.0
+    │   ├── EncryptionRequired      538 5.7.11  AUTH that would be allowed on TLS
+    │   ├── UnknownMechanism        504 5.5.4
+    │   ├── AuthenticationCancelled 501 5.7.0   the client said "*"
+    │   ├── AuthenticationSyntaxError  501 5.5.2
+    │   ├── AuthenticationLineTooLong  500 5.5.6
     │   └── Goodbye                 421 4.7.0   told, then the connection is closed
     │       ├── IdleTimeout         421 4.4.2   the client took too long
     │       ├── ShuttingDown        421 4.3.2   nobody's fault: the server stops
@@ -28,8 +35,8 @@ Three kinds of fault are kept apart:
     └── HandlerError                the handler's fault: 451 for the client, the detail in the log
         └── HookTimeout             a hook ran longer than ``hook_timeout``
 
-Errors that only one module raises stand there: those of AUTH in ``ehlo.smtp`` and ``ehlo.protocol.sasl``, a relay's
-``UpstreamError`` in ``ehlo.protocol.client``, ``ProxyError`` in ``ehlo.protocol.proxy``.
+Errors that only one part raises stand there: what SASL says in ``ehlo.protocol.sasl``, a relay's ``UpstreamError`` in
+``ehlo.protocol.client``, ``ProxyError`` in ``ehlo.protocol.proxy``.
 
 The caller's own mistakes (a wrong argument of a Python call) are plain ``TypeError`` and ``ValueError``.
 """
@@ -171,6 +178,62 @@ class BareNewline(ProtocolError):
     enhanced = "5.6.11"
     text = "Bare CR or LF in mail data"
     is_counted = False
+
+
+class AuthenticationRequired(ProtocolError):
+    """RFC 4954 §6."""
+
+    code = 530
+    enhanced = "5.7.0"
+    text = "Authentication required"
+
+
+class TLSRequired(ProtocolError):
+    """RFC 3207 §4."""
+
+    code = 530
+    enhanced = "5.7.0"
+    text = "Must issue a STARTTLS command first"
+
+
+class EncryptionRequired(ProtocolError):
+    """RFC 4954 §6: this mechanism would work on TLS."""
+
+    code = 538
+    enhanced = "5.7.11"
+    text = "Encryption required for requested authentication mechanism"
+
+
+class UnknownMechanism(ProtocolError):
+    """RFC 4954 §4."""
+
+    code = 504
+    enhanced = "5.5.4"
+    text = "Unrecognized authentication type"
+
+
+class AuthenticationCancelled(ProtocolError):
+    """The client answered a challenge with ``*`` (RFC 4954 §4)."""
+
+    code = 501
+    enhanced = "5.7.0"
+    text = "Authentication cancelled"
+
+
+class AuthenticationSyntaxError(ProtocolError):
+    """Bad base64 (RFC 4954 §4)."""
+
+    code = 501
+    enhanced = "5.5.2"
+    text = "Cannot decode base64"
+
+
+class AuthenticationLineTooLong(ProtocolError):
+    """RFC 4954 §4 and §6."""
+
+    code = 500
+    enhanced = "5.5.6"
+    text = "Authentication exchange line is too long"
 
 
 class Goodbye(ProtocolError):

@@ -1,0 +1,425 @@
+"""One session: how it begins and ends, who runs a command, and what is said when that goes wrong.
+
+``Dispatcher`` reads commands, looks in the table whether each is allowed now, and runs the coroutine ``smtp_VERB`` of
+its class; it calls hooks, and makes replies of what they answer.  It does not know what any verb does: that is in
+``ehlo.smtp`` and ``ehlo.smtp_auth``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar, Unpack
+
+from ehlo.auth import mechanism_name
+from ehlo.errors import (
+    AuthenticationRequired,
+    BadSequence,
+    Disconnected,
+    Goodbye,
+    LineTooLong,
+    ProtocolError,
+    SessionEnded,
+    ShuttingDown,
+    TLSRequired,
+    UnknownCommand,
+)
+from ehlo.hooks import Status, as_reply, encode_answer, is_coroutine_function
+from ehlo.net.connection import Connection
+from ehlo.net.tls import tls_info
+from ehlo.protocol.commands import AUTH_LINE_LIMIT, COMMAND_LINE_LIMIT, COMMANDS, Command, Stage, parse_command, refusal
+from ehlo.protocol.replies import EncodedReply, Reply, encode_status
+from ehlo.session import Disconnect, Envelope, Session, stage_of
+from ehlo.settings import Parameters, Settings
+from ehlo.shared import Offer, Shared, shared_by
+
+log = logging.getLogger("ehlo.smtp")
+
+INTERNAL_ERROR = "451 4.3.0 Internal error, try again later"
+
+_Verb = Callable[[Any, str | None], Coroutine[Any, Any, None]]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_DEFAULTS = Settings()
+
+
+class VerbEntry(NamedTuple):
+    """A verb of a class: what runs, and the row that says when."""
+
+    function: _Verb
+    command: Command
+
+
+def syntax(text: str, extended: str | None = None, when: str | None = None) -> Callable[[_Function], _Function]:
+    """Say how a verb is written, for HELP and for 501.
+
+    ``extended`` is added after EHLO; ``when`` names an attribute of the server that must be true for HELP to list it.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        function.__smtp_syntax__ = text  # type: ignore[attr-defined]
+        function.__smtp_syntax_extended__ = extended  # type: ignore[attr-defined]
+        function.__smtp_syntax_when__ = when  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def allow(**row: Any) -> Callable[[_Function], _Function]:
+    """Say when a verb of a subclass is allowed: the fields of ``ehlo.protocol.commands.Command`` but its verb.
+
+    Without it a new verb is allowed at every stage, and only after the TLS and the authentication that the settings
+    require.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        function.__smtp_row__ = row  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+class Dispatcher(Connection):
+    """One session; see the module's text.  ``SMTP`` says what its parameters are."""
+
+    protocol_name: ClassVar[str] = "SMTP"
+    greeting_keyword: ClassVar[str] = "ESMTP"
+    command_size_limit: ClassVar[int] = 512
+
+    _verbs: ClassVar[Mapping[str, VerbEntry]] = {}
+    auth_methods: ClassVar[Mapping[str, str]] = {}
+    _longest_line: ClassVar[int] = AUTH_LINE_LIMIT
+
+    session: Session
+    envelope: Envelope
+    _offer: Offer
+    _offered: frozenset[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Collect the verbs and mechanisms of the class, once."""
+        super().__init_subclass__(**kwargs)
+        _collect(cls)
+
+    def __init__(
+        self,
+        handler: object,
+        *,
+        settings: Settings | None = None,
+        shared: Shared | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> None:
+        super().__init__()
+        if shared is None:
+            if settings is None:
+                settings = Settings(**parameters) if parameters else _DEFAULTS
+            elif parameters:
+                raise TypeError("give settings or their fields, not both")
+            shared = shared_by(type(self), handler, settings, self.auth_methods)
+        self.event_handler = handler
+        self.shared = shared
+        self.settings = settings = shared.settings
+        self._client_timeout = settings.timeout
+        self._data_timeout = settings.data_timeout
+        self._data_rate_floor = settings.data_rate_floor
+        self._hook_timeout = settings.hook_timeout
+        self._farewell: Disconnect | None = None
+        self._refusal: Status | None = None
+        self._verb = ""
+        self._errors = 0
+        self._calls: dict[str, int] | None = {} if settings.call_limits else None
+
+    @property
+    def hostname(self) -> str:
+        """The name in the greeting."""
+        return self.shared.hostname or ""
+
+    @property
+    def tls_context(self) -> Any:
+        """The context for STARTTLS, or None; ``@syntax(when="tls_context")`` looks here."""
+        return self.settings.tls_context
+
+    async def push(self, status: Status) -> None:
+        """Say a reply: a status as a hook returns one.  Bytes go out as they are, with CRLF put behind.
+
+        It leaves with whatever else is written before the session next waits.  Waits itself only while the client does
+        not read; ``Disconnected`` when the client is gone.
+        """
+        if isinstance(status, bytes):
+            self._write(status + b"\r\n")
+        elif isinstance(status, str):
+            self._write(encode_status(status, utf8=self.envelope.smtp_utf8).data)
+        else:
+            self._write(status.encode(utf8=self.envelope.smtp_utf8))
+        if self._writing_is_paused or self._is_lost:
+            await self._drain()
+
+    def describe(self) -> str:
+        """The session and what it does, for the log."""
+        return f"session {self.session.id}, {self._verb or 'between commands'}"
+
+    def end_session(self, why: Disconnect = Disconnect.QUIT) -> None:
+        """Close after the command that runs now."""
+        self._farewell = why
+
+    async def check_helo_needed(self, helo: str = "HELO") -> bool:
+        """Whether the client has not said HELO, EHLO or LHLO; if so it is told."""
+        if self.session.host_name is not None:
+            return False
+        await self.push(f"503 5.5.1 Say {helo} first")
+        return True
+
+    async def check_auth_needed(self, caller_method: str) -> bool:
+        """Whether the client must authenticate before ``caller_method``; if so it is told."""
+        if not self.settings.auth_required or self.session.authenticated:
+            return False
+        log.info("session %s: %s before authentication", self.session.id, caller_method)
+        await self.push(AuthenticationRequired().status)
+        return True
+
+    def _create_session(self) -> Session:
+        return Session(self.transport.get_extra_info("peername"))
+
+    def _create_envelope(self) -> Envelope:
+        return Envelope()
+
+    def _set_rset_state(self) -> None:
+        """Forget the transaction: a new envelope takes the place of the old."""
+        self.envelope = self._create_envelope()
+
+    async def _call_handler_hook(self, command: str, *args: Any) -> Any:
+        """What the handler's hook says; None when it has no such hook, or when the hook declines."""
+        hook = self.shared.hooks.get(command)
+        if hook is None:
+            return None
+        self._is_busy = False
+        return await self._call(
+            getattr(self.event_handler, hook.name), hook.is_coroutine, self, self.session, self.envelope, *args
+        )
+
+    async def _call(self, function: Callable[..., Any], is_coroutine: bool, *args: Any) -> Any:  # noqa: FBT001
+        """Call what somebody else wrote: a coroutine function here, a plain one in a thread."""
+        try:
+            if is_coroutine:
+                return await function(*args)
+            result = await self.loop.run_in_executor(self.shared.threads, functools.partial(function, *args))
+            return await result if inspect.isawaitable(result) else result
+        except asyncio.CancelledError:
+            expired = self._expired_hook()
+            if expired is None:
+                raise
+            raise expired from None
+        finally:
+            if self._hook_expired:
+                self._expired_hook()  # the hook caught the cancellation and went on
+
+    async def handle_exception(self, error: Exception) -> Status:
+        """What the client is told when a hook or a verb fails: the handler's ``handle_exception``, or 451."""
+        hook = self.shared.hooks.get("exception")
+        if hook is not None:
+            status = await self._call(getattr(self.event_handler, hook.name), hook.is_coroutine, error)
+            if status is not None:
+                return status  # type: ignore[no-any-return]
+        return INTERNAL_ERROR
+
+    # The session
+
+    async def _converse(self) -> None:
+        why = Disconnect.FAILURE
+        self.session = self._create_session()
+        self.envelope = self._create_envelope()
+        try:
+            self.session.ssl = tls_info(self.transport)
+            await self._welcome()
+            while self._farewell is None:
+                await self._next_command()
+            why = self._farewell
+        except Goodbye as goodbye:
+            why = Disconnect(goodbye.why)
+            log.info("session %s: %s", self.session.id, goodbye)
+            if goodbye.why != "tls":
+                self._write(encode_answer(goodbye.status)[1])
+        except Disconnected:
+            why = Disconnect.CLOSED
+        except asyncio.CancelledError:
+            why = Disconnect.SHUTDOWN
+            self._write(encode_answer(ShuttingDown().status)[1])
+            raise
+        except Exception:
+            log.exception("session %s: failed", self.session.id)
+            self._write(b"421 4.3.0 Internal error, closing connection\r\n")
+        finally:
+            await self._say_disconnected(why)
+
+    async def _say_disconnected(self, why: Disconnect) -> None:
+        log.debug("session %s: ended: %s", self.session.id, why)
+        try:
+            await self._call_handler_hook("DISCONNECT", why)
+        except Exception:
+            log.exception("session %s: handle_DISCONNECT failed", self.session.id)
+
+    async def _welcome(self) -> None:
+        if self.shared.hostname is None:
+            await self.loop.run_in_executor(self.shared.threads, self.shared.look_up_hostname)
+        self._forget_offer()
+        greeting = await self._greeting()
+        self._write(greeting.encode(with_enhanced=False))
+        if greeting.is_positive:
+            return
+        log.info("session %s: refused: %s", self.session.id, greeting)
+        # RFC 5321 §3.1: after a 554 greeting the client says QUIT, and anything else gets 503.
+        if greeting.is_transient or greeting.code == 521:
+            self.end_session(Disconnect.REFUSED)
+        self._refusal = BadSequence(text="No service here").status
+
+    async def _greeting(self) -> Reply:
+        try:
+            status = await self._call_handler_hook("CONNECT")
+            if status is None:
+                ident = self.settings.ident or "ehlo"
+                return Reply(220, None, (f"{self.hostname} {self.greeting_keyword} {ident}",))
+            encode_answer(status)
+            return as_reply(status)
+        except Exception:
+            log.exception("session %s: handle_CONNECT failed", self.session.id)
+            return Reply(421, None, (f"{self.hostname} Internal error, try again later",))
+
+    async def _next_command(self) -> None:
+        if self._is_stopping and self._is_between_transactions():
+            raise ShuttingDown
+        self._is_busy = False
+        self._verb = verb = ""
+        try:
+            line = await self._next_line(self._longest_line, self.settings.timeout)
+            verb, arg = parse_command(line)
+            self._verb = verb
+            if self._refusal is not None and verb != "QUIT":
+                await self.push(self._refusal)
+                self._count_error()
+                return
+            await self._admit(verb, len(line) + 2)(self, arg)
+        except (Goodbye, SessionEnded):
+            raise
+        except ProtocolError as error:
+            await self._refuse(verb, error)
+        except Exception as error:  # noqa: BLE001 - whatever a hook raises must not end the session
+            await self.push(await self._apology(verb, error))
+        except asyncio.CancelledError:
+            expired = self._expired_hook()
+            if expired is None:
+                raise
+            await self.push(await self._apology(verb, expired))
+
+    def _admit(self, verb: str, length: int) -> _Verb:
+        """The coroutine function of a verb that is known, short enough and allowed now."""
+        entry = self._verbs.get(verb)
+        if self._calls is not None:
+            self._count_call(verb if entry is not None else "")
+        if entry is None:
+            raise UnknownCommand
+        command = entry.command
+        if length > self._line_limit(command):
+            raise LineTooLong
+        settings, session = self.settings, self.session
+        if settings.require_starttls and session.ssl is None and not command.before_tls:
+            raise TLSRequired
+        stage = stage_of(session, self.envelope)
+        is_out_of_place = stage not in command.stages
+        if is_out_of_place and stage is Stage.CONNECTED:
+            raise refusal(command, stage)
+        if settings.auth_required and not session.authenticated and not command.before_auth:
+            raise AuthenticationRequired
+        if is_out_of_place:
+            raise refusal(command, stage)
+        return entry.function
+
+    def _line_limit(self, command: Command) -> int:
+        if command.line_limit == COMMAND_LINE_LIMIT:
+            return self.command_size_limit
+        return command.line_limit or self._offer.path_line_limit
+
+    def _count_call(self, verb: str) -> None:
+        limits, calls = self.settings.call_limits, self._calls
+        assert limits is not None
+        assert calls is not None
+        calls[verb] = calls.get(verb, 0) + 1
+        if calls[verb] > limits.get(verb, limits["*"]):
+            raise Goodbye(f"{verb or 'unknown commands'} too often", text=f"{verb or 'Command'} sent too many times")
+
+    def _count_error(self) -> None:
+        self._errors += 1
+        if self._errors >= self.settings.error_limit:
+            raise Goodbye("too many errors")
+
+    async def _refuse(self, verb: str, error: ProtocolError) -> None:
+        log.info("session %s: %s refused: %s: %s", self.session.id, verb or "line", error.status, error)
+        # RFC 2034 §4: a reply to HELO or EHLO has no enhanced status code.
+        reply = Reply.parse(error.status)
+        self._write(reply.encode(with_enhanced=verb not in {"HELO", "EHLO", "LHLO"}))
+        await self._drain()
+        if verb == "DATA" and self._framer.buffered:
+            # They are mail data that the client sent without waiting for 354: to run them would be smuggling.
+            raise Goodbye("octets behind a refused DATA", text="Mail data without permission, closing connection")
+        if error.is_counted:
+            self._count_error()
+
+    async def _apology(self, verb: str, error: Exception) -> Status:
+        """Log a failure of ours or of the handler's; give what the client is told of it."""
+        log.error("session %s: %s failed", self.session.id, verb or "command", exc_info=error)
+        try:
+            status = await self.handle_exception(error)
+            encode_answer(status)
+        except Exception:
+            log.exception("session %s: handle_exception failed", self.session.id)
+            return INTERNAL_ERROR
+        return status
+
+    def _is_between_transactions(self) -> bool:
+        return self.envelope.mail_from is None
+
+    def _settle(self, answer: Any, default: str) -> EncodedReply:
+        """Code and octets of what a hook answered, or of the default."""
+        return encode_answer(default if answer is None else answer, utf8=self.envelope.smtp_utf8)
+
+    async def _send(self, reply: EncodedReply) -> None:
+        self._write(reply.data)
+        if self._writing_is_paused or self._is_lost:
+            await self._drain()
+
+    def _current_offer(self) -> Offer:
+        tls = self.session.ssl
+        has_certificate = tls is not None and tls.peer_certificate is not None
+        return self.shared.offer(is_tls=tls is not None, can_identify_peer=has_certificate)
+
+    def _forget_offer(self) -> None:
+        self._offer = self._current_offer()
+        self._offered = frozenset()
+
+
+def _collect(cls: type[Dispatcher]) -> None:
+    """Find the verbs and mechanisms of a class: its methods ``smtp_VERB`` and ``auth_MECHANISM``."""
+    verbs = {}
+    mechanisms = {}
+    for attribute in dir(cls):
+        function = getattr(cls, attribute)
+        if attribute.startswith("smtp_") and callable(function):
+            verb = attribute.removeprefix("smtp_").upper()
+            if not is_coroutine_function(function):
+                raise TypeError(f"{cls.__name__}.{attribute} must be a coroutine function")
+            command = _row(verb, function)
+            if command.only in {None, cls.protocol_name}:
+                verbs[verb] = VerbEntry(function, command)
+        name = mechanism_name(attribute, function)
+        if name is not None:
+            mechanisms[name] = attribute
+    cls._verbs = verbs
+    cls.auth_methods = mechanisms
+    cls._longest_line = max(*(entry.command.line_limit for entry in verbs.values()), cls.command_size_limit)
+
+
+def _row(verb: str, function: object) -> Command:
+    own: dict[str, Any] | None = getattr(function, "__smtp_row__", None)
+    if own is not None:
+        return Command(verb, **own)
+    return COMMANDS.get(verb) or Command(verb)
