@@ -32,10 +32,17 @@ class ContentReader:
     ``size`` counts octets with transparency undone (RFC 1870 §5).
     """
 
-    __slots__ = ("_framer", "_line_length", "_next", "_settings", "size")
+    __slots__ = ("_drop", "_framer", "_line_length", "_next", "_settings", "size")
 
-    def __init__(self, next_data: Callable[[], Awaitable[bytes]], framer: Framer, settings: Settings) -> None:
+    def __init__(
+        self,
+        next_data: Callable[[], Awaitable[bytes]],
+        drop_data: Callable[[], Awaitable[None]],
+        framer: Framer,
+        settings: Settings,
+    ) -> None:
         self._next = next_data
+        self._drop = drop_data
         self._framer = framer
         self._settings = settings
         self._line_length = 0
@@ -44,8 +51,8 @@ class ContentReader:
     async def read(self) -> bytes:
         """The next piece; b"" at the end.
 
-        A violation is raised at once, as the ``ProtocolError`` that it is; the client is told after the end only
-        (RFC 5321 §4.2.5), so the caller goes on to ``skip`` what is left.
+        A violation is raised at once, as the ``ProtocolError`` that it is; the client can be told after the end only
+        (RFC 5321 §4.2.5), so the caller goes on to ``give_up``.
         """
         piece = await self._next()
         settings = self._settings
@@ -61,9 +68,13 @@ class ContentReader:
         return piece
 
     async def skip(self) -> None:
-        """Drop what is left."""
+        """Read what is left of the message, for nobody."""
         while await self._next():
             pass
+
+    async def give_up(self) -> None:
+        """Drop what is on its way: all that is left of DATA, but only the present chunk of BDAT."""
+        await self._drop()
 
     def _check_lines(self, piece: bytes, limit: int) -> None:
         first, *others = piece.split(b"\n")

@@ -30,7 +30,17 @@ from ehlo.errors import (
 from ehlo.hooks import Status, as_reply, encode_answer, is_coroutine_function
 from ehlo.net.connection import Connection
 from ehlo.net.tls import tls_info
-from ehlo.protocol.commands import AUTH_LINE_LIMIT, COMMAND_LINE_LIMIT, COMMANDS, Command, Stage, parse_command, refusal
+from ehlo.protocol.commands import (
+    AUTH_LINE_LIMIT,
+    COMMAND_LINE_LIMIT,
+    COMMANDS,
+    Chunk,
+    Command,
+    Stage,
+    parse_chunk,
+    parse_command,
+    refusal,
+)
 from ehlo.protocol.replies import EncodedReply, Reply, encode_status
 from ehlo.session import Disconnect, Envelope, Session, stage_of
 from ehlo.settings import Parameters, Settings
@@ -50,6 +60,14 @@ class VerbEntry(NamedTuple):
 
     function: _Verb
     command: Command
+
+
+class StandingRefusal(ProtocolError):
+    """A hook refused the session; this answers every command but QUIT."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
 
 
 def syntax(text: str, extended: str | None = None, when: str | None = None) -> Callable[[_Function], _Function]:
@@ -96,6 +114,7 @@ class Dispatcher(Connection):
     envelope: Envelope
     _offer: Offer
     _offered: frozenset[str]
+    _announced_chunk: Chunk
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Collect the verbs and mechanisms of the class, once."""
@@ -125,7 +144,7 @@ class Dispatcher(Connection):
         self._data_rate_floor = settings.data_rate_floor
         self._hook_timeout = settings.hook_timeout
         self._farewell: Disconnect | None = None
-        self._refusal: Status | None = None
+        self._refusal: Reply | None = None
         self._verb = ""
         self._errors = 0
         self._calls: dict[str, int] | None = {} if settings.call_limits else None
@@ -271,7 +290,7 @@ class Dispatcher(Connection):
         # RFC 5321 §3.1: after a 554 greeting the client says QUIT, and anything else gets 503.
         if greeting.is_transient or greeting.code == 521:
             self.end_session(Disconnect.REFUSED)
-        self._refusal = BadSequence(text="No service here").status
+        self._refusal = Reply.parse(BadSequence(text="No service here").status)
 
     async def _greeting(self) -> Reply:
         try:
@@ -286,19 +305,22 @@ class Dispatcher(Connection):
             return Reply(421, None, (f"{self.hostname} Internal error, try again later",))
 
     async def _next_command(self) -> None:
+        """Read a command, run it, answer what is wrong with it."""
         if self._is_stopping and self._is_between_transactions():
             raise ShuttingDown
         self._is_busy = False
         self._verb = verb = ""
+        if self._framer.expects_data():
+            await self._drop_data()  # the chunk of a BDAT that was refused
         try:
             line = await self._next_line(self._longest_line, self.settings.timeout)
             verb, arg = parse_command(line)
             self._verb = verb
-            if self._refusal is not None and verb != "QUIT":
-                await self.push(self._refusal)
-                self._count_error()
-                return
-            await self._admit(verb, len(line) + 2)(self, arg)
+            entry = self._verbs.get(verb)
+            if entry is not None and entry.command.has_chunk:
+                self._announced_chunk = parse_chunk(arg)
+                self._expect_chunk(self._announced_chunk.size)
+            await self._admit(verb, entry, len(line) + 2)(self, arg)
         except (Goodbye, SessionEnded):
             raise
         except ProtocolError as error:
@@ -311,9 +333,10 @@ class Dispatcher(Connection):
                 raise
             await self.push(await self._apology(verb, expired))
 
-    def _admit(self, verb: str, length: int) -> _Verb:
-        """The coroutine function of a verb that is known, short enough and allowed now."""
-        entry = self._verbs.get(verb)
+    def _admit(self, verb: str, entry: VerbEntry | None, length: int) -> _Verb:
+        """What runs a verb that is known, short enough and allowed now; raises what is wrong with another."""
+        if self._refusal is not None and verb != "QUIT":
+            raise StandingRefusal(self._refusal)
         if self._calls is not None:
             self._count_call(verb if entry is not None else "")
         if entry is None:
@@ -355,7 +378,7 @@ class Dispatcher(Connection):
     async def _refuse(self, verb: str, error: ProtocolError) -> None:
         log.info("session %s: %s refused: %s: %s", self.session.id, verb or "line", error.status, error)
         # RFC 2034 §4: a reply to HELO or EHLO has no enhanced status code.
-        reply = Reply.parse(error.status)
+        reply = error.reply if isinstance(error, StandingRefusal) else Reply.parse(error.status)
         self._write(reply.encode(with_enhanced=verb not in {"HELO", "EHLO", "LHLO"}))
         await self._drain()
         if verb == "DATA" and self._framer.buffered:

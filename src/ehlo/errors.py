@@ -28,9 +28,11 @@ Three kinds of fault are kept apart:
     │   └── Goodbye                 421 4.7.0   told, then the connection is closed
     │       ├── IdleTimeout         421 4.4.2   the client took too long
     │       ├── ShuttingDown        421 4.3.2   nobody's fault: the server stops
+    │       ├── BadChunkSize        501 5.5.4   where the chunk of a BDAT ends is not known
     │       └── TLSFailed                       not told: there is no common language any more
     ├── SessionEnded                nobody is left to be told anything
     │   └── Disconnected            the transport is gone
+    ├── TransactionAborted          the client gave a message up between two BDAT commands; it knows
     ├── DataAborted                 mail data will never be complete; raised into handle_DATA_STREAM
     └── HandlerError                the handler's fault: 451 for the client, the detail in the log
         └── HookTimeout             a hook ran longer than ``hook_timeout``
@@ -264,6 +266,14 @@ class ShuttingDown(Goodbye):
     why = "shutdown"
 
 
+class BadChunkSize(Goodbye):
+    """The size of a BDAT command cannot be read, so nobody knows where its chunk ends and the next command begins."""
+
+    code = 501
+    enhanced = "5.5.4"
+    text = "Syntax: BDAT <size> [LAST]; closing connection"
+
+
 class TLSFailed(Goodbye):
     """The handshake failed or took too long; ``__cause__`` says how."""
 
@@ -276,6 +286,10 @@ class SessionEnded(EhloError):
 
 class Disconnected(SessionEnded):
     """The transport is gone: what was to be written cannot be, what was to be read will not come."""
+
+
+class TransactionAborted(EhloError):
+    """The client gave a message up between two BDAT commands, with RSET, EHLO or QUIT, and has its reply to that."""
 
 
 class DataAborted(EhloError):

@@ -29,6 +29,8 @@ class LMTP(SMTP):
 
     def _encode_outcome(self, envelope: Envelope, outcome: Any) -> list[EncodedReply]:
         """RFC 2033 §4.2: as many replies as there were accepted recipients, in the order of RCPT."""
+        if self._chunk is not None and not self._chunk.is_last:
+            return super()._encode_outcome(envelope, outcome)  # a chunk that failed; no end of data
         count = len(envelope.rcpt_tos)
         outcomes = outcome if isinstance(outcome, list) else [outcome] * count
         if len(outcomes) != count:

@@ -125,8 +125,9 @@ class Envelope:
     """One mail transaction (RFC 5321 §3.3): who sends, to whom, and the content.
 
     ``mail_from`` is None before MAIL and ``""`` for the null reverse-path.  ``content`` is None before the end of
-    data, and stays None where the content is streamed.  A transaction is one object: RSET, EHLO, the end of data and
-    a failed data phase all put a new one in its place.
+    data, and stays None where the content is streamed.  ``is_chunked``: a BDAT command has brought some of it.
+
+    A transaction is one object: RSET, EHLO, the end of data and a failed data phase all put a new one in its place.
     """
 
     def __init__(self) -> None:
@@ -137,6 +138,7 @@ class Envelope:
         self.rcpt_tos: list[str] = []
         self.rcpt_options: list[str] = []
         self.content: bytes | None = None
+        self.is_chunked = False
         self._id: str | None = None
 
     @property
@@ -160,5 +162,7 @@ class Envelope:
 def stage_of(session: Session, envelope: Envelope) -> Stage:
     """How far the session is, from the records alone."""
     if envelope.mail_from is not None:
+        if envelope.is_chunked:
+            return Stage.CHUNKS
         return Stage.RCPT if envelope.rcpt_tos else Stage.MAIL
     return Stage.CONNECTED if session.host_name is None else Stage.GREETED

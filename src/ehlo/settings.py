@@ -80,7 +80,7 @@ class Settings:
     """
 
     data_size_limit: int | None = DATA_SIZE_DEFAULT
-    """Largest message, transparency undone (RFC 1870); advertised as SIZE.  None: no limit and no SIZE."""
+    """Largest message, transparency undone (RFC 1870); advertised as SIZE.  None or 0: no limit and no SIZE."""
     enable_SMTPUTF8: bool = True  # noqa: N815 - the name that the field knows
     """Offer SMTPUTF8 (RFC 6531)."""
     hostname: str | None = None
@@ -149,6 +149,7 @@ class Settings:
         if self.auth_required and not self.auth_require_tls:
             warnings.warn("auth_required without auth_require_tls lets passwords pass in clear", stacklevel=3)
         self._assign("call_limits", _call_limits(self.command_call_limit))
+        self._assign("data_size_limit", self.data_size_limit or None)
         for name in ("auth_exclude_mechanism", "ignore_parameters", "pass_parameters"):
             self._assign(name, frozenset(word.upper() for word in getattr(self, name) or ()))
         self._assign("bare_newlines", BareNewlines(self.bare_newlines))

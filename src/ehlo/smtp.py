@@ -14,20 +14,15 @@ import logging
 import math
 from typing import Any
 
-from ehlo.content import Chunks, ContentReader, read_all
 from ehlo.dispatch import allow, syntax
 from ehlo.errors import (
     AddressNeedsUTF8,
     ArgumentError,
     BadSequence,
     CommandNotImplemented,
-    DataAborted,
-    Goodbye,
     HandlerError,
     MessageTooBig,
     ParameterNotImplemented,
-    ProtocolError,
-    SessionEnded,
     TooManyRecipients,
 )
 from ehlo.hooks import as_reply, encode_answer
@@ -35,15 +30,16 @@ from ehlo.net.tls import tls_info
 from ehlo.protocol.address import is_helo_name, parse_forward_path, parse_reverse_path
 from ehlo.protocol.parameters import parse_mail_parameters, parse_rcpt_parameters, split_parameters
 from ehlo.protocol.replies import EncodedReply, Reply
-from ehlo.session import Disconnect, Envelope, Recipient
+from ehlo.session import Disconnect, Recipient
 from ehlo.smtp_auth import Authentication
+from ehlo.smtp_data import Reception
 
 __all__ = ["SMTP", "allow", "syntax"]
 
 log = logging.getLogger("ehlo.smtp")
 
 
-class SMTP(Authentication):
+class SMTP(Authentication, Reception):
     """One SMTP session (RFC 5321), an ``asyncio.Protocol``: ``loop.create_server(lambda: SMTP(handler))``.
 
     ``SMTP(handler, **parameters)`` takes the fields of ``Settings`` as keywords; ``shared``, which ``serve`` gives,
@@ -168,95 +164,6 @@ class SMTP(Authentication):
             envelope.rcpt_options.extend(options)
         await self._send(reply)
 
-    @syntax("DATA")
-    async def smtp_DATA(self, arg: str | None) -> None:
-        """RFC 5321 §4.1.1.4."""
-        if arg:
-            raise ArgumentError("argument of DATA", text="Syntax: DATA")
-        self._write(b"354 End data with <CR><LF>.<CR><LF>\r\n")
-        self._expect_data()
-        await self._receive_message()
-
-    async def _receive_message(self) -> None:
-        """Read mail data to their end, give them to the handler, say what became of them; forget the transaction."""
-        envelope = self.envelope
-        reader = ContentReader(self._next_data, self._framer, self.settings)
-        try:
-            replies = await self._deliver(envelope, reader)
-            self._log_message(envelope, reader, replies[0].data)
-        finally:
-            self._set_rset_state()
-        for reply in replies:
-            await self._send(reply)
-
-    async def _deliver(self, envelope: Envelope, reader: ContentReader) -> list[EncodedReply]:
-        outcome: Any
-        try:
-            outcome = await (self._stream(reader) if "DATA_STREAM" in self.shared.hooks else self._buffer(reader))
-            return self._encode_outcome(envelope, outcome)
-        except (Goodbye, SessionEnded):
-            raise
-        except ProtocolError as error:
-            outcome = error.status
-        except Exception as error:  # noqa: BLE001 - whatever a hook raises must not end the session
-            outcome = await self._apology("DATA", error)
-        return self._encode_outcome(envelope, outcome)
-
-    async def _buffer(self, reader: ContentReader) -> Any:
-        """``handle_DATA``: the whole content at once."""
-        try:
-            self.envelope.content = await read_all(reader)
-        except Goodbye:
-            raise
-        except ProtocolError:
-            await reader.skip()
-            raise
-        return await self._call_handler_hook("DATA")
-
-    async def _stream(self, reader: ContentReader) -> Any:
-        """``handle_DATA_STREAM``: the content as it comes.  What the hook leaves unread is read before the reply."""
-        chunks = Chunks(reader)
-        answer = None
-        try:
-            answer = await self._call_handler_hook("DATA_STREAM", chunks)
-        except DataAborted:
-            if chunks.failure is None:
-                raise
-        except Exception:
-            if chunks.failure is None:
-                await reader.skip()
-            log.debug("session %s: handle_DATA_STREAM failed", self.session.id)
-            raise
-        if chunks.failure is None:
-            await reader.skip()
-            return answer
-        failure, chunks.failure = chunks.failure, None
-        try:
-            if isinstance(failure, ProtocolError) and not isinstance(failure, Goodbye):
-                await reader.skip()
-            raise failure
-        finally:
-            del failure  # its traceback leads back here
-
-    def _encode_outcome(self, envelope: Envelope, outcome: Any) -> list[EncodedReply]:
-        """The replies to the end of data: one (RFC 5321); LMTP has one for each recipient."""
-        return [self._settle(outcome, f"250 2.0.0 OK queued as {envelope.id}")]
-
-    def _log_message(self, envelope: Envelope, reader: ContentReader, reply: bytes) -> None:
-        if log.isEnabledFor(logging.INFO):
-            log.info(
-                "session %s: message %s: from=<%s> to=%d first=<%s> size=%d tls=%s login=%s reply=%s",
-                self.session.id,
-                envelope.id,
-                envelope.mail_from,
-                len(envelope.rcpt_tos),
-                envelope.rcpt_tos[0] if envelope.rcpt_tos else "",
-                reader.size,
-                self.session.ssl.version if self.session.ssl else "no",
-                self.session.login or "no",
-                reply.rstrip().decode(errors="replace"),
-            )
-
     @syntax("RSET")
     async def smtp_RSET(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.5."""
@@ -342,6 +249,10 @@ class SMTP(Authentication):
         self.session.ssl = tls_info(self.transport)
         self._set_rset_state()
         self._forget_offer()
-        answer = await self._call_handler_hook("STARTTLS")
-        if answer is not None and encode_answer(answer)[0] >= 400:
-            self._refusal = answer
+        try:
+            answer = await self._call_handler_hook("STARTTLS")
+            if answer is not None and encode_answer(answer).code >= 400:
+                self._refusal = as_reply(answer)
+        except Exception as error:  # noqa: BLE001 - whatever a hook raises must not end the session
+            # No reply is due now: the client speaks next.
+            self._refusal = as_reply(await self._apology("STARTTLS", error))

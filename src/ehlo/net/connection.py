@@ -177,6 +177,17 @@ class Connection(asyncio.Protocol):
         self._data_wait = 0.0
         self._data_size = 0
 
+    def _expect_chunk(self, size: int) -> None:
+        """The chunk of a BDAT command begins."""
+        self._framer.expect_chunk(size)
+        self._data_wait = 0.0
+        self._data_size = 0
+
+    async def _drop_data(self) -> None:
+        """Drop what is left of mail data or of a chunk."""
+        while await self._next_data():
+            pass
+
     async def _next_data(self) -> bytes:
         """The next octets of mail data or of a chunk; b"" at the end.  Every octet extends the time: see RATE_GRACE."""
         framer = self._framer

@@ -7,11 +7,12 @@ to them.  One interpreter serves every verb.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from ehlo.errors import BadSequence, CommandSyntaxError, ProtocolError
+from ehlo.errors import BadChunkSize, BadSequence, CommandSyntaxError, ProtocolError
 
 # RFC 5321 §4.5.3.1.4: a command line with its CRLF.  Extensions add to it: see ``ehlo.protocol.parameters``.
 COMMAND_LINE_LIMIT = 512
@@ -26,6 +27,7 @@ class Stage(IntEnum):
     GREETED = 1
     MAIL = 2
     RCPT = 3
+    CHUNKS = 4
 
 
 ANY = frozenset(Stage)
@@ -38,7 +40,8 @@ class Command:
     ``before_tls``: allowed when TLS is required and not there yet (RFC 3207 §4).  ``before_auth``: allowed when
     authentication is required and has not happened (RFC 4954 §6, 530).  ``ends_group``: must be the last of a
     pipelined group (RFC 2920 §3.1).  ``line_limit``: octets with CRLF; 0 means the general limit plus what the
-    offered extensions add.  ``only``: "SMTP" or "LMTP" when the other has no such verb (RFC 2033 §4.1).
+    offered extensions add.  ``has_chunk``: octets follow the line, whatever is said of it (RFC 3030 §2).
+    ``only``: "SMTP" or "LMTP" when the other has no such verb (RFC 2033 §4.1).
     """
 
     verb: str
@@ -47,6 +50,7 @@ class Command:
     before_auth: bool = False
     ends_group: bool = False
     line_limit: int = COMMAND_LINE_LIMIT
+    has_chunk: bool = False
     only: str | None = None
 
 
@@ -59,6 +63,7 @@ COMMANDS: dict[str, Command] = {
         Command("MAIL", frozenset({Stage.GREETED}), line_limit=0),
         Command("RCPT", frozenset({Stage.MAIL, Stage.RCPT}), line_limit=0),
         Command("DATA", frozenset({Stage.RCPT}), ends_group=True),
+        Command("BDAT", frozenset({Stage.RCPT, Stage.CHUNKS}), has_chunk=True),
         Command("RSET", before_auth=True),
         Command("NOOP", before_tls=True, before_auth=True, ends_group=True),
         Command("QUIT", before_tls=True, before_auth=True, ends_group=True),
@@ -94,10 +99,35 @@ def parse_command(line: bytes) -> CommandLine:
     return CommandLine(verb.upper(), arg.strip(" \t") or None)
 
 
+# RFC 3030 §2:
+#   bdat-cmd   = "BDAT" SP chunk-size [ SP end-marker ] CR LF
+#   chunk-size = 1*DIGIT
+#   end-marker = "LAST"
+# No chunk is larger than what SIZE can say (RFC 1870 §3: 20 digits).
+_CHUNK = re.compile(r"(?P<size>[0-9]{1,20})(?:[ ]+(?P<last>LAST))?", re.IGNORECASE)
+
+
+class Chunk(NamedTuple):
+    """The argument of BDAT: octets that follow, and whether the message ends with them."""
+
+    size: int
+    is_last: bool
+
+
+def parse_chunk(arg: str | None) -> Chunk:
+    """Take the argument of BDAT apart; ``BadChunkSize``, which ends the session, when it is none."""
+    match = _CHUNK.fullmatch(arg or "")
+    if match is None:
+        raise BadChunkSize
+    return Chunk(int(match["size"]), match["last"] is not None)
+
+
 def refusal(command: Command, stage: Stage) -> ProtocolError:
     """What is wrong with this command at this stage, at which its row does not allow it."""
     if stage is Stage.CONNECTED:
         return BadSequence(f"{command.verb} before the greeting", text="Say HELO or EHLO first")
+    if stage is Stage.CHUNKS:
+        return BadSequence(f"{command.verb} amid BDAT", text="Not allowed between BDAT commands")
     if stage < min(command.stages):
         needed = "RCPT" if Stage.RCPT in command.stages and Stage.MAIL not in command.stages else "MAIL"
         return BadSequence(f"{command.verb} without {needed}", text=f"Need {needed} command")

@@ -47,6 +47,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension("SIZE", "RFC 1870", lambda have: None if have.size_limit is None else str(have.size_limit)),
     Extension("8BITMIME", "RFC 6152", _always),
     Extension("SMTPUTF8", "RFC 6531", lambda have: _if(have.does_utf8)),
+    Extension("CHUNKING", "RFC 3030", _always),
     Extension("STARTTLS", "RFC 3207", lambda have: _if(have.can_start_tls and not have.is_tls)),
     Extension("AUTH", "RFC 4954", lambda have: " ".join(have.mechanisms) or None),
     Extension("ENHANCEDSTATUSCODES", "RFC 2034", _always),
