@@ -50,7 +50,7 @@ JOIN_TIMEOUT = 1.0
 SHORTEST_NAP = 0.001
 
 # Each time that a thread asks for the GIL in vain vouches for that many seconds: it asks every 5 ms, and on a machine
-# with five times the work that it can do was seen to come to it every 8 to 18 ms only.
+# with four busy processes for each processor it was seen to come to it every 8 to 18 ms only.
 ASKED_EVERY = 0.02
 
 _STANDARD_LIBRARY = str(Path(os.__file__).parent) + os.sep
@@ -91,6 +91,13 @@ class Nap(NamedTuple):
         return max(self.woke - self.due, 0.0) - self.held
 
 
+class Delay(NamedTuple):
+    """How long the loop did not turn, and for how much of that the GIL was held."""
+
+    seconds: float
+    held: float
+
+
 class Pulse:
     """What the answers to pings prove about a loop. Knows seconds; does not know threads or loops.
 
@@ -111,14 +118,19 @@ class Pulse:
         self.since += nap.unseen
         self.held += nap.held
 
-    def answered(self, nap: Nap, at: float) -> float:
-        """Start again and return how long the answer, given at the time ``at``, was overdue."""
-        # Whoever answered before the nap's end did so before the watchdog was delayed.
+    def answered(self, nap: Nap, at: float) -> Delay:
+        """Start again, and return how long the answer, given at the time ``at``, was overdue."""
+        # Who answered before the nap was to end did so before anything delayed its end.  Else the answer came after
+        # the delay, or the GIL was taken once more.
+        held_since = min(nap.held, max(nap.woke - at, 0.0))
         unseen = nap.unseen if at > nap.due else 0.0
-        overdue = max(at - self.since - unseen, 0.0)
-        # The ping was answered, but the GIL may have been taken right after that.
-        self.restart(nap.woke, nap.held)
-        return overdue
+        delay = Delay(max(at - self.since - unseen, 0.0), self.held + nap.held - held_since)
+        self.restart(nap.woke, held_since)
+        return delay
+
+    def delay(self, now: float) -> Delay:
+        """How long the answer is overdue so far."""
+        return Delay(now - self.since, self.held)
 
 
 class Subscription:
@@ -226,7 +238,7 @@ class Watchdog:
             self._look(pulse, self._nap(pulse))
         with self._lock:
             self._forget()
-        self._end_stall(time.monotonic() - pulse.since)
+        self._end_stall((self._answered or time.monotonic()) - pulse.since)
 
     def _ping(self) -> None:
         self._answered = None
@@ -251,28 +263,27 @@ class Watchdog:
 
     def _look(self, pulse: Pulse, nap: Nap) -> None:
         answered = self._answered
-        overdue: float | None = None
         if not self._loop.is_running():
             # A loop between two runs answers no ping and stalls nobody.
-            overdue = nap.woke - pulse.since
+            self._end_stall(nap.woke - pulse.since)
             pulse.restart(nap.woke)
         elif answered is None:
             pulse.unanswered(nap)
         else:
-            overdue = pulse.answered(nap, answered)
-        if overdue is not None:
-            for one in self._subscriptions:
-                one.is_told = False
-        blocked = nap.woke - pulse.since
-        stalled = [one for one in self._subscriptions if blocked >= one.threshold and not one.is_told]
-        # Now, and before the ping: its system call lets go of the GIL, and whoever held it would be gone.
-        scene = self._scene(blocked, held_gil=pulse.held * 2 >= blocked) if stalled else None
+            delay = pulse.answered(nap, answered)
+            self._notice(delay)  # over already, when the loop came to the GIL before this thread
+            self._end_stall(delay.seconds)
+        self._notice(pulse.delay(nap.woke))
         if answered is not None:
-            self._ping()  # before anything is logged: the pulse counts from the end of the nap
-        if overdue is not None:
-            self._end_stall(overdue)
-        if scene is not None:
-            self._begin_stall(stalled, *scene)
+            # What it took to log is not the loop's fault.
+            pulse.since += time.monotonic() - nap.woke
+            self._ping()
+
+    def _notice(self, delay: Delay) -> None:
+        stalled = [one for one in self._subscriptions if delay.seconds >= one.threshold and not one.is_told]
+        if stalled:
+            # The scene comes first, before any system call lets go of the GIL and whoever held it runs on.
+            self._begin_stall(stalled, *self._scene(delay))
 
     def _begin_stall(self, stalled: list[Subscription], stall: Stall, task: asyncio.Task[Any] | None) -> None:
         # Counted before logged: if the loop is blocked inside a log handler, what is logged here has to wait for it.
@@ -293,6 +304,8 @@ class Watchdog:
         )
 
     def _end_stall(self, seconds: float) -> None:
+        for one in self._subscriptions:
+            one.is_told = False
         if self._culprit:
             logger.warning("%s blocked the event loop for %.2f s in all", self._culprit, seconds)
             self._culprit = ""
@@ -306,15 +319,16 @@ class Watchdog:
                 logger.exception("describe failed")
         return ""
 
-    def _scene(self, seconds: float, *, held_gil: bool) -> tuple[Stall, asyncio.Task[Any] | None]:
+    def _scene(self, delay: Delay) -> tuple[Stall, asyncio.Task[Any] | None]:
         """The stall, and the task that was running.  Looks at everything first; what may wait comes after that."""
         task = asyncio.current_task(self._loop)
         threads = {ident: _frames(frame) for ident, frame in sys._current_frames().items()}  # noqa: SLF001
         del threads[threading.get_ident()]
         mine = threads.pop(self._loop_thread, [])[self._depth :] if self._loop_thread else []
         stack = _summary(mine)
+        held_gil = delay.held * 2 >= delay.seconds
         place = _place(stack, [_summary(frames) for frames in threads.values()] if held_gil else [])
-        return Stall(seconds, stack, task.get_name() if task else None, held_gil, place), task
+        return Stall(delay.seconds, stack, task.get_name() if task else None, held_gil, place), task
 
 
 def gil_wait(before: tuple[int, float], after: tuple[int, float]) -> float:
@@ -322,9 +336,9 @@ def gil_wait(before: tuple[int, float], after: tuple[int, float]) -> float:
 
     A thread that queues for the GIL wakes after every switch interval and asks again, whoever holds it and whether he
     computes or sleeps: those wake-ups are context switches that the kernel counts.  One that is stopped, or is given
-    no processor, makes none.  (Tried first: the CPU clock of the loop's thread.  It misses whoever holds the GIL from
-    another thread, or holds it and sleeps, and on a machine with too much to do it showed a tenth of the stall;
-    ``pthread_getcpuclockid`` is not on macOS and Windows, and may crash for a thread that has ended.)
+    no processor, makes none.  The CPU clock of the loop's thread would miss whoever holds the GIL from another thread,
+    or holds it and sleeps; on a machine with too much to do, CPU clocks showed a tenth of the time that the GIL was
+    held; and ``pthread_getcpuclockid`` is not on macOS and Windows, and may crash for a thread that has ended.
 
     Where switches are not counted (macOS, Windows, gVisor) it is the CPU time of the process, at least as long as the
     GIL's holder computed.  That misses a holder who sleeps: then nobody computes, as when the process is stopped.
@@ -360,7 +374,7 @@ def _place(stack: list[traceback.FrameSummary], others: list[traceback.StackSumm
     """
     line = min(reversed(stack), key=_remoteness, default=None)  # the first, so the innermost, of the least remote
     if line is None or _remoteness(line):
-        lines = [min(reversed(other), key=_remoteness) for other in others]
+        lines = [min(reversed(other), key=_remoteness) for other in others if other]
         if places := sorted(_line(other) for other in lines if not _remoteness(other)):
             return f"{' or '.join(places)} (in another thread)"
     return _line(line) if line else "Code without a Python frame"
