@@ -8,11 +8,12 @@ handler all work.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from ehlo.errors import HandlerError
+from ehlo.protocol.extensions import check_declaration
 from ehlo.protocol.replies import EncodedReply, Reply, encode_status
 
 Status = str | bytes | Reply
@@ -84,9 +85,6 @@ def as_reply(status: Status) -> Reply:
         raise HandlerError(f"{error}: {status!r}") from error
 
 
-def honoured(handler: object) -> frozenset[str]:
-    """The extensions that a handler declares to honour: its attribute ``honours``, a collection of EHLO keywords."""
-    declared: Collection[str] = getattr(handler, "honours", ())
-    if isinstance(declared, str):
-        raise TypeError('honours is a collection of EHLO keywords, as in {"DSN"}')
-    return frozenset(keyword.upper() for keyword in declared)
+def honoured(handler: object) -> dict[str, object]:
+    """What a handler declares to honour: see ``ehlo.protocol.extensions``.  ``ValueError`` for what nobody can."""
+    return check_declaration(getattr(handler, "honours", ()))
