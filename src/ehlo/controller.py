@@ -21,6 +21,7 @@ from typing import Any, Protocol, Self, Unpack
 
 from ehlo.net.listen import BACKLOG
 from ehlo.net.serve import GRACE, Server
+from ehlo.net.tls import load_cert_chain, set_tickets
 from ehlo.settings import ControllerParameters, Parameters, Settings
 from ehlo.shared import Shared
 from ehlo.smtp import SMTP
@@ -41,8 +42,17 @@ class SMTPServer(Server):
     """A server for a handler; what ``serve`` gives."""
 
     def __init__(self, shared: Shared, factory: Callable[[], SMTP], **where: Any) -> None:
-        super().__init__(factory, ssl_handshake_timeout=shared.settings.tls_handshake_timeout, **where)
+        settings = shared.settings
         self.shared = shared
+        super().__init__(
+            factory,
+            ssl_handshake_timeout=settings.tls_handshake_timeout,
+            tls_in_connection=settings.proxy_protocol_timeout is not None,
+            **where,
+        )
+        for context in self._contexts():
+            if settings.tls_tickets is not None:
+                set_tickets(context, are_given=settings.tls_tickets)
 
     @property
     def settings(self) -> Settings:
@@ -53,11 +63,14 @@ class SMTPServer(Server):
         self, certfile: str | os.PathLike[str], keyfile: str | os.PathLike[str] | None = None, password: Any = None
     ) -> None:
         """Exchange the certificate while running: for STARTTLS and implicit TLS, from the next handshake on."""
-        contexts = [context for context in (self.ssl_context, self.settings.tls_context) if context is not None]
+        contexts = self._contexts()
         if not contexts:
             raise RuntimeError("the server has no TLS context")
         for context in contexts:
-            context.load_cert_chain(certfile, keyfile, password)
+            load_cert_chain(context, certfile, keyfile, password)
+
+    def _contexts(self) -> list[ssl.SSLContext]:
+        return [context for context in (self.ssl_context, self.settings.tls_context) if context is not None]
 
     async def _prepare(self) -> None:
         if self.shared.hostname is None:

@@ -19,12 +19,25 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Coroutine
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ehlo.errors import Disconnected, Goodbye, HookTimeout, IdleTimeout, ShuttingDown, TLSFailed
+from ehlo.errors import (
+    Disconnected,
+    GateClosed,
+    Goodbye,
+    HookTimeout,
+    IdleTimeout,
+    ProtocolError,
+    ShuttingDown,
+    TLSFailed,
+)
+from ehlo.net.gate import ProxyGate
 from ehlo.net.stepper import Stepper
 from ehlo.net.timer import Deadline
 from ehlo.protocol.framing import Framer, Framing
+
+if TYPE_CHECKING:
+    from ehlo.protocol.proxy import ProxyHeader
 
 UNREAD_LIMIT = 64 * 1024
 """Reading pauses above this; one read of the loop (up to 256 KiB) may overshoot it."""
@@ -52,6 +65,8 @@ class Connection(asyncio.Protocol):
     """One client; see the module's text."""
 
     owner: Owner | None = None
+    tls_from_start: ssl.SSLContext | None = None
+    """TLS that begins behind a PROXY header, and so with us, not with the listening socket."""
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
 
@@ -80,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._burst = 0
         self._data_wait = 0.0
         self._data_size = 0
+        self._gate: ProxyGate | None = None
 
     def _converse(self) -> Coroutine[Any, Any, None]:
         """The dialogue: runs once, from connect to close."""
@@ -91,6 +107,11 @@ class Connection(asyncio.Protocol):
         """Begin the dialogue."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's do not derive from it
         self.loop = asyncio.get_running_loop()
+        if self._expects_proxy_header():
+            self._gate = ProxyGate(self, self.transport)
+            self.transport.set_protocol(self._gate)
+        elif self.tls_from_start is not None:
+            self.transport.pause_reading()  # what comes is a handshake
         self._deadline = Deadline(self.loop, self._expired)
         self._stepper = Stepper(self.loop, self._run(), self._suspended)
         if self.owner is not None:
@@ -130,6 +151,10 @@ class Connection(asyncio.Protocol):
         self._writing_is_paused = False
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+
+    def _expects_proxy_header(self) -> bool:
+        """Whether this client begins with a PROXY header."""
+        return False
 
     # For the server
 
@@ -239,6 +264,27 @@ class Connection(asyncio.Protocol):
                 self._drained = None
         if self._is_lost:
             raise Disconnected("connection lost")
+
+    async def _pass_gate(self, proxy_timeout: float, tls_timeout: float) -> ProxyHeader | None:
+        """Read the PROXY header, if one is expected, then begin TLS, if it begins here.
+
+        Raises ``GateClosed`` when the header is malformed or late.
+        """
+        header = None
+        if self._gate is not None:
+            gate, self._gate = self._gate, None
+            try:
+                header = await asyncio.wait_for(gate.header, proxy_timeout)
+            except TimeoutError:
+                raise GateClosed("no PROXY header in time") from None
+            except ProtocolError as error:
+                raise GateClosed(str(error)) from error
+            self.transport.set_protocol(self)
+            if self.tls_from_start is None:
+                self.transport.resume_reading()
+        if self.tls_from_start is not None:
+            await self._start_tls(self.tls_from_start, tls_timeout)
+        return header
 
     async def _start_tls(self, context: ssl.SSLContext, timeout: float) -> None:
         """Change to TLS; plain octets that came before the handshake are dropped.  ``TLSFailed`` ends the session."""

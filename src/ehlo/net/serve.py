@@ -38,7 +38,8 @@ class Server:
             await server.serve_forever()
 
     Give ``host`` and ``port`` (see ``ehlo.net.listen.tcp_sockets``), or ``unix_path``, or ``sockets`` that are bound.
-    With ``ssl_context`` TLS begins at once (RFC 8314).  ``stall_threshold``: seconds for which something may block the
+    With ``ssl_context`` TLS begins at once (RFC 8314); ``tls_in_connection`` leaves that to the connection, which reads
+    a PROXY header first.  ``stall_threshold``: seconds for which something may block the
     event loop before the log names it; None: nobody watches.  It can be started again after it has stopped.
     """
 
@@ -52,6 +53,7 @@ class Server:
         sockets: Sequence[socket.socket] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         ssl_handshake_timeout: float = 30.0,
+        tls_in_connection: bool = False,
         stall_threshold: float | None = 1.0,
         backlog: int = BACKLOG,
     ) -> None:
@@ -63,6 +65,7 @@ class Server:
         self._unix_path = unix_path
         self._given_sockets = sockets
         self._handshake_timeout = ssl_handshake_timeout
+        self._tls_in_connection = tls_in_connection
         self._stall_threshold = stall_threshold
         self._backlog = backlog
         self._sockets: list[socket.socket] = []
@@ -207,6 +210,8 @@ class Server:
     def _make(self) -> Connection:
         connection = self._factory()
         connection.owner = self
+        if self._tls_in_connection:
+            connection.tls_from_start = self.ssl_context
         return connection
 
     # Inside
@@ -223,9 +228,10 @@ class Server:
     async def _listen(self, loop: asyncio.AbstractEventLoop, bound: socket.socket) -> asyncio.AbstractServer:
         # AF_UNIX is no name of the socket module on Windows.
         create: Any = loop.create_unix_server if bound.family.name == "AF_UNIX" else loop.create_server
-        timeout = None if self.ssl_context is None else self._handshake_timeout
+        context = None if self._tls_in_connection else self.ssl_context
+        timeout = None if context is None else self._handshake_timeout
         listener: asyncio.AbstractServer = await create(
-            self._make, sock=bound, ssl=self.ssl_context, ssl_handshake_timeout=timeout, backlog=self._backlog
+            self._make, sock=bound, ssl=context, ssl_handshake_timeout=timeout, backlog=self._backlog
         )
         return listener
 

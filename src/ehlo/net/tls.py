@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+import re
 import ssl
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ehlo.protocol.tlsinfo import TLSInfo
 
 _SERVER_NAME = "_ehlo_server_name"
+
+_end_points: WeakKeyDictionary[ssl.SSLContext, bytes] = WeakKeyDictionary()
+
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def note_server_names(context: ssl.SSLContext) -> None:
@@ -29,6 +38,34 @@ def note_server_names(context: ssl.SSLContext) -> None:
     context.sni_callback = note
 
 
+def load_cert_chain(
+    context: ssl.SSLContext,
+    certfile: str | os.PathLike[str],
+    keyfile: str | os.PathLike[str] | None = None,
+    password: Any = None,
+) -> None:
+    """Load a certificate as ``context.load_cert_chain`` does, and remember it for tls-server-end-point.
+
+    ``ssl`` never tells a server which certificate it showed, so the binding is known of certificates loaded here only.
+    """
+    context.load_cert_chain(certfile, keyfile, password)
+    _end_points[context] = end_point(ssl.PEM_cert_to_DER_cert(_first_certificate(Path(certfile).read_text())))
+
+
+def set_tickets(context: ssl.SSLContext, *, are_given: bool) -> None:
+    """Give clients session tickets, or none.
+
+    Outlook.com's senders failed against servers written in Go as long as those gave tickets that it could not use
+    (chasquid #64, golang/go #70232): OpenSSL's, the default here, are not known to be a problem.
+    """
+    if are_given:
+        context.options &= ~ssl.OP_NO_TICKET
+        context.num_tickets = 2  # OpenSSL's own number, for TLS 1.3
+    else:
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+
+
 def tls_info(transport: asyncio.BaseTransport) -> TLSInfo | None:
     """The facts of a transport's TLS; None when it is plain."""
     connection = transport.get_extra_info("ssl_object")
@@ -41,6 +78,8 @@ def tls_info(transport: asyncio.BaseTransport) -> TLSInfo | None:
         unique = connection.get_channel_binding("tls-unique")
         if unique:
             bindings["tls-unique"] = unique
+    if (known := _end_points.get(connection.context)) is not None:
+        bindings["tls-server-end-point"] = known
     return TLSInfo(
         version=connection.version() or "",
         cipher=cipher[0],
@@ -51,3 +90,46 @@ def tls_info(transport: asyncio.BaseTransport) -> TLSInfo | None:
         peer_certificate_der=connection.getpeercert(binary_form=True),
         channel_bindings=bindings,
     )
+
+
+def end_point(certificate: bytes) -> bytes:
+    """The hash of a certificate in DER that is the binding tls-server-end-point (RFC 5929 §4.1).
+
+    Its hash function is that of the certificate's signature, but SHA-256 for MD5, SHA-1 and those that name none.
+    """
+    oid = _signature_algorithm(certificate)
+    return hashlib.new(_HASHES.get(oid, "sha256"), certificate).digest()
+
+
+# DER of the OIDs of signature algorithms that use another hash than SHA-256 (RFC 8017 A.2.4, RFC 5758 §3.2).
+_HASHES = {
+    bytes.fromhex("2a864886f70d01010c"): "sha384",  # sha384WithRSAEncryption
+    bytes.fromhex("2a864886f70d01010d"): "sha512",  # sha512WithRSAEncryption
+    bytes.fromhex("2a8648ce3d040303"): "sha384",  # ecdsa-with-SHA384
+    bytes.fromhex("2a8648ce3d040304"): "sha512",  # ecdsa-with-SHA512
+}
+
+
+def _signature_algorithm(certificate: bytes) -> bytes:
+    """The OID of Certificate.signatureAlgorithm (RFC 5280 §4.1.1.2): behind the first element of the outer one."""
+    outer, _ = _element(certificate)
+    _, behind_body = _element(outer)
+    algorithm, _ = _element(behind_body)
+    oid, _ = _element(algorithm)
+    return oid
+
+
+def _element(der: bytes) -> tuple[bytes, bytes]:
+    """The contents of the first element of DER, and what is behind it."""
+    length, start = der[1], 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(der[2:start], "big")
+    return der[start : start + length], der[start + length :]
+
+
+def _first_certificate(pem: str) -> str:
+    match = _PEM.search(pem)
+    if match is None:
+        raise ValueError("no certificate in PEM")
+    return match[0]
