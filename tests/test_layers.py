@@ -42,7 +42,8 @@ LAYERS: dict[str, set[str]] = {
 LAYERS |= {
     "smtp_auth": LAYERS["dispatch"] | {"dispatch"},
     "smtp_data": LAYERS["dispatch"] | {"dispatch", "content"},
-    "smtp": LAYERS["dispatch"] | {"dispatch", "smtp_auth", "smtp_data"},
+    "smtp_proxied": LAYERS["dispatch"] | {"dispatch"},
+    "smtp": LAYERS["dispatch"] | {"dispatch", "smtp_auth", "smtp_data", "smtp_proxied"},
 }
 LAYERS |= {
     "lmtp": LAYERS["smtp"] | {"smtp"},

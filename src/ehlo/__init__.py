@@ -16,7 +16,7 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from ehlo.auth import AuthResult, LoginPassword, auth_mechanism
+from ehlo.auth import AuthResult, FileAuthenticator, LoginPassword, auth_mechanism
 from ehlo.content import Chunks
 from ehlo.controller import (
     Controller,
@@ -45,6 +45,7 @@ __all__ = [
     "Disconnect",
     "EhloError",
     "Envelope",
+    "FileAuthenticator",
     "HandlerError",
     "LoginPassword",
     "ProtocolError",

@@ -10,20 +10,30 @@ An *authenticator* is one of
   PLAIN and LOGIN, ``find_keys`` SCRAM-SHA-256 and its -PLUS, ``check_digest`` CRAM-MD5, ``check_token`` OAUTHBEARER and
   XOAUTH2, ``identify_peer`` EXTERNAL.  ``authorize`` may let one user act as another; without it nobody may.
 
-Functions and methods are coroutine functions, or plain ones, which run in a thread.
+``FileAuthenticator`` is such an object, for a file of users.  Functions and methods are coroutine functions, or plain ones, which run in a thread.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ehlo.credentials import PasswordFile
 from ehlo.protocol import sasl
-from ehlo.protocol.credentials import LoginPassword
+from ehlo.protocol.credentials import LoginPassword, ScramKeys
 
-__all__ = ["ANSWERS", "AuthResult", "LoginPassword", "auth_mechanism", "find_answers", "mechanism_name"]
+__all__ = [
+    "ANSWERS",
+    "AuthResult",
+    "FileAuthenticator",
+    "LoginPassword",
+    "auth_mechanism",
+    "find_answers",
+    "mechanism_name",
+]
 
 # RFC 4422 §3.1:  sasl-mech = 1*20mech-char ;  mech-char = UPPER-ALPHA / DIGIT / HYPHEN / UNDERSCORE
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
@@ -72,6 +82,29 @@ def find_answers(authenticator: object) -> dict[type[sasl.Question], Answer]:
     if not answers and not callable(authenticator):
         raise TypeError("an authenticator is a function or has one of the methods " + ", ".join(ANSWERS.values()))
     return answers
+
+
+class FileAuthenticator:
+    """Users and the keys of their passwords from a file (``ehlo.credentials``): PLAIN, LOGIN, SCRAM-SHA-256, -PLUS.
+
+    ``OSError`` and ``ValueError`` when the file cannot be read or is wrong.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.file = PasswordFile(path)
+
+    @property
+    def scram_iterations(self) -> int:
+        """How many the file's keys have, so that names which are not in it look the same."""
+        return self.file.iterations
+
+    def check_password(self, question: sasl.CheckPassword, _session: Any) -> bool:
+        """Plain on purpose: it computes for some 25 ms, in a thread."""
+        return self.file.check_password(question.user, question.password)
+
+    def find_keys(self, question: sasl.FindKeys, _session: Any) -> ScramKeys | None:
+        """Plain on purpose: it may read the file."""
+        return self.file.find_keys(question.user)
 
 
 def auth_mechanism(actual_name: str) -> Callable[[_Function], _Function]:

@@ -115,6 +115,9 @@ class Dispatcher(Connection):
     _offer: Offer
     _offered: frozenset[str]
     _announced_chunk: Chunk
+    # The attributes that this client may give with XCLIENT and XFORWARD.
+    _xclient: tuple[str, ...] = ()
+    _xforward: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Collect the verbs and mechanisms of the class, once."""
@@ -206,6 +209,7 @@ class Dispatcher(Connection):
     def _set_rset_state(self) -> None:
         """Forget the transaction: a new envelope takes the place of the old."""
         self.envelope = self._create_envelope()
+        self.session.xforward = None
 
     async def _call_handler_hook(self, command: str, *args: Any) -> Any:
         """What the handler's hook says; None when it has no such hook, or when the hook declines."""
@@ -237,6 +241,7 @@ class Dispatcher(Connection):
         """What the client is told when a hook or a verb fails: the handler's ``handle_exception``, or 451."""
         hook = self.shared.hooks.get("exception")
         if hook is not None:
+            self._is_busy = False  # it has a time of its own
             status = await self._call(getattr(self.event_handler, hook.name), hook.is_coroutine, error)
             if status is not None:
                 return status  # type: ignore[no-any-return]
@@ -249,7 +254,7 @@ class Dispatcher(Connection):
         self.session = self._create_session()
         self.envelope = self._create_envelope()
         try:
-            self.session.ssl = tls_info(self.transport)
+            await self._enter()
             await self._welcome()
             while self._farewell is None:
                 await self._next_command()
@@ -257,7 +262,7 @@ class Dispatcher(Connection):
         except Goodbye as goodbye:
             why = Disconnect(goodbye.why)
             log.info("session %s: %s", self.session.id, goodbye)
-            if goodbye.why != "tls":
+            if goodbye.is_told:
                 self._write(encode_answer(goodbye.status)[1])
         except Disconnected:
             why = Disconnect.CLOSED
@@ -278,12 +283,21 @@ class Dispatcher(Connection):
         except Exception:
             log.exception("session %s: handle_DISCONNECT failed", self.session.id)
 
+    async def _enter(self) -> None:
+        """Know who is there: through a PROXY header and TLS, where they come first."""
+        self.session.ssl = tls_info(self.transport)
+
     async def _welcome(self) -> None:
         if self.shared.hostname is None:
             await self.loop.run_in_executor(self.shared.threads, self.shared.look_up_hostname)
         self._forget_offer()
+        await self._greet()
+
+    async def _greet(self) -> None:
+        """Say the greeting, or what ``handle_CONNECT`` says instead."""
         greeting = await self._greeting()
         self._write(greeting.encode(with_enhanced=False))
+        self._refusal = None
         if greeting.is_positive:
             return
         log.info("session %s: refused: %s", self.session.id, greeting)
@@ -326,12 +340,12 @@ class Dispatcher(Connection):
         except ProtocolError as error:
             await self._refuse(verb, error)
         except Exception as error:  # noqa: BLE001 - whatever a hook raises must not end the session
-            await self.push(await self._apology(verb, error))
+            await self._say(verb, await self._apology(verb, error))
         except asyncio.CancelledError:
             expired = self._expired_hook()
             if expired is None:
                 raise
-            await self.push(await self._apology(verb, expired))
+            await self._say(verb, await self._apology(verb, expired))
 
     def _admit(self, verb: str, entry: VerbEntry | None, length: int) -> _Verb:
         """What runs a verb that is known, short enough and allowed now; raises what is wrong with another."""
@@ -377,10 +391,7 @@ class Dispatcher(Connection):
 
     async def _refuse(self, verb: str, error: ProtocolError) -> None:
         log.info("session %s: %s refused: %s: %s", self.session.id, verb or "line", error.status, error)
-        # RFC 2034 §4: a reply to HELO or EHLO has no enhanced status code.
-        reply = error.reply if isinstance(error, StandingRefusal) else Reply.parse(error.status)
-        self._write(reply.encode(with_enhanced=verb not in {"HELO", "EHLO", "LHLO"}))
-        await self._drain()
+        await self._say(verb, error.reply if isinstance(error, StandingRefusal) else error.status)
         if verb == "DATA" and self._framer.buffered:
             # They are mail data that the client sent without waiting for 354: to run them would be smuggling.
             raise Goodbye("octets behind a refused DATA", text="Mail data without permission, closing connection")
@@ -398,6 +409,12 @@ class Dispatcher(Connection):
             return INTERNAL_ERROR
         return status
 
+    async def _say(self, verb: str, status: Status) -> None:
+        """Answer ``verb`` with what went wrong.  RFC 2034 §4: a reply to HELO or EHLO has no enhanced status code."""
+        with_enhanced = verb not in {"HELO", "EHLO", "LHLO"}
+        self._write(as_reply(status).encode(with_enhanced=with_enhanced, utf8=self.envelope.smtp_utf8))
+        await self._drain()
+
     def _is_between_transactions(self) -> bool:
         return self.envelope.mail_from is None
 
@@ -411,9 +428,10 @@ class Dispatcher(Connection):
             await self._drain()
 
     def _current_offer(self) -> Offer:
-        tls = self.session.ssl
-        has_certificate = tls is not None and tls.peer_certificate is not None
-        return self.shared.offer(is_tls=tls is not None, can_identify_peer=has_certificate)
+        return self.shared.offer(self.session.ssl, xclient=self._xclient, xforward=self._xforward)
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        return self.shared.mechanisms(self.session.ssl)
 
     def _forget_offer(self) -> None:
         self._offer = self._current_offer()
@@ -425,6 +443,8 @@ def _collect(cls: type[Dispatcher]) -> None:
     verbs = {}
     mechanisms = {}
     for attribute in dir(cls):
+        if not attribute.startswith(("smtp_", "auth_")):
+            continue
         function = getattr(cls, attribute)
         if attribute.startswith("smtp_") and callable(function):
             verb = attribute.removeprefix("smtp_").upper()

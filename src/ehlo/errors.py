@@ -29,6 +29,7 @@ Three kinds of fault are kept apart:
     │       ├── IdleTimeout         421 4.4.2   the client took too long
     │       ├── ShuttingDown        421 4.3.2   nobody's fault: the server stops
     │       ├── BadChunkSize        501 5.5.4   where the chunk of a BDAT ends is not known
+    │       ├── GateClosed                      not told: no PROXY header, or a bad one
     │       └── TLSFailed                       not told: there is no common language any more
     ├── SessionEnded                nobody is left to be told anything
     │   └── Disconnected            the transport is gone
@@ -248,6 +249,7 @@ class Goodbye(ProtocolError):
     enhanced = "4.7.0"
     text = "Too many errors, closing connection"
     why: ClassVar[str] = "errors"
+    is_told: ClassVar[bool] = True
 
 
 class IdleTimeout(Goodbye):
@@ -266,6 +268,13 @@ class ShuttingDown(Goodbye):
     why = "shutdown"
 
 
+class GateClosed(Goodbye):
+    """The PROXY header is malformed, late or missing: who this is nobody knows, and so nobody is told anything."""
+
+    why = "proxy"
+    is_told = False
+
+
 class BadChunkSize(Goodbye):
     """The size of a BDAT command cannot be read, so nobody knows where its chunk ends and the next command begins."""
 
@@ -278,6 +287,7 @@ class TLSFailed(Goodbye):
     """The handshake failed or took too long; ``__cause__`` says how."""
 
     why = "tls"
+    is_told = False
 
 
 class SessionEnded(EhloError):

@@ -31,7 +31,7 @@ class LMTP(SMTP):
         """RFC 2033 §4.2: as many replies as there were accepted recipients, in the order of RCPT."""
         if self._chunk is not None and not self._chunk.is_last:
             return super()._encode_outcome(envelope, outcome)  # a chunk that failed; no end of data
-        count = len(envelope.rcpt_tos)
+        count = self._accepted_recipients  # a hook may have changed the list meanwhile
         outcomes = outcome if isinstance(outcome, list) else [outcome] * count
         if len(outcomes) != count:
             raise HandlerError(f"handle_DATA returned {len(outcomes)} statuses for {count} recipients")

@@ -23,6 +23,7 @@ from ehlo.protocol.parameters import (
 if TYPE_CHECKING:
     from ehlo.protocol.proxy import ProxyHeader
     from ehlo.protocol.tlsinfo import TLSInfo
+    from ehlo.protocol.xclient import XclientAttributes, XforwardAttributes
 
 # Unique across restarts and processes of one host: start time in hexadecimal and process id, then a count.
 _ID_PREFIX = f"{int(time.time()):x}{os.getpid():05x}"
@@ -49,6 +50,8 @@ class Disconnect(StrEnum):
     """The client broke too many rules; it was told 421."""
     TLS = "tls"
     """The TLS handshake failed."""
+    PROXY = "proxy"
+    """The PROXY header was malformed, late or missing."""
     SHUTDOWN = "shutdown"
     """The server stops; the client was told 421 where it could be."""
     FAILURE = "failure"
@@ -60,7 +63,8 @@ class Session:
 
     ``peer`` is what the transport calls the other side: ``(host, port, ...)`` for TCP, ``""`` or a path for a UNIX
     socket; behind a trusted proxy, the real client.  ``ssl`` is None on a plain connection.  ``host_name`` is None
-    before HELO or EHLO.  ``auth_data`` is what the authenticator gave.
+    before HELO or EHLO.  ``auth_data`` is what the authenticator gave.  ``proxy_data`` and ``xclient`` are what a
+    trusted host said about the client; ``xforward`` what it said for the log about the next transaction.
     """
 
     def __init__(self, peer: Any = None) -> None:
@@ -72,6 +76,8 @@ class Session:
         self.auth_data: Any = None
         self.login: str | None = None
         self.proxy_data: ProxyHeader | None = None
+        self.xclient: XclientAttributes | None = None
+        self.xforward: XforwardAttributes | None = None
         self._id: str | None = None
 
     @property

@@ -51,12 +51,18 @@ class ControllerParameters(TypedDict, total=False):
     command_call_limit: int | Mapping[str, int] | None
     authenticator: Authenticator | None
     proxy_protocol_timeout: float | None
+    proxy_networks: Collection[str]
+    xclient_networks: Collection[str]
+    xforward_networks: Collection[str]
+    tls_tickets: bool | None
     data_timeout: float
     data_rate_floor: int
     tls_handshake_timeout: float
     hook_timeout: float
     hook_threads: int
     recipient_limit: int
+    recipient_domain_limit: int | None
+    mail_limit: int | None
     error_limit: int
     auth_failure_limit: int
     bare_newlines: BareNewlines
@@ -99,12 +105,20 @@ class Settings:
     """AUTH only on TLS: not offered, and 538, without."""
     auth_exclude_mechanism: Collection[str] | None = None
     """Names of mechanisms that are not to be offered."""
-    command_call_limit: int | Mapping[str, int] | None = None
+    command_call_limit: int | Mapping[str, int] | None = field(default=None, hash=False)
     """How often a verb may come in one session: one number, or one for each verb and "*" for the others."""
-    authenticator: Authenticator | None = None
+    authenticator: Authenticator | None = field(default=None, hash=False)
     """``f(server, session, envelope, mechanism, auth_data) -> AuthResult``, plain (runs in a thread) or coroutine."""
     proxy_protocol_timeout: float | None = None
-    """Not None: every connection begins with a PROXY header, which must be complete within this time."""
+    """Not None: connections from ``proxy_networks`` begin with a PROXY header, which must be whole within this time."""
+    proxy_networks: Collection[str] = ()
+    """Who is believed what a PROXY header says: networks as in "10.0.0.0/8", "unix" for UNIX sockets."""
+    xclient_networks: Collection[str] = ()
+    """Who may say with XCLIENT that it is somebody else, and even who is logged in."""
+    xforward_networks: Collection[str] = ()
+    """Who may say with XFORWARD, for the log, from whom a message came."""
+    tls_tickets: bool | None = None
+    """Whether clients get TLS session tickets; None: as the context has it, for OpenSSL yes."""
     data_timeout: float = 180.0
     """For the next octets of mail data (RFC 5321 §4.5.3.2.5)."""
     data_rate_floor: int = 100
@@ -116,6 +130,10 @@ class Settings:
     """Threads for hooks that are no coroutine functions."""
     recipient_limit: int = 1000
     """Recipients of one transaction; more get 452.  At least 100 (RFC 5321 §4.5.3.1.8)."""
+    recipient_domain_limit: int | None = None
+    """Different domains among them; more get 452."""
+    mail_limit: int | None = None
+    """Transactions of one session; the next gets 421 and the connection is closed."""
     error_limit: int = 50
     """Commands that break the protocol, of one session; then 421 and close."""
     auth_failure_limit: int = 5
@@ -129,7 +147,7 @@ class Settings:
     """Keywords of MAIL and RCPT parameters that are dropped instead of refused with 555."""
     pass_parameters: Collection[str] = ()
     """Keywords of MAIL and RCPT parameters that are not refused but left to the handler."""
-    call_limits: Mapping[str, int] | None = field(init=False, repr=False, default=None)
+    call_limits: Mapping[str, int] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """Check, and bring collections into the form that is looked up."""
@@ -140,6 +158,8 @@ class Settings:
                 raise ValueError(f"{name} must be > 0")
         if self.proxy_protocol_timeout is not None and self.proxy_protocol_timeout <= 0:
             raise ValueError("proxy_protocol_timeout must be > 0")
+        if self.proxy_protocol_timeout is not None and not self.proxy_networks:
+            raise ValueError('proxy_protocol_timeout needs proxy_networks: who is believed, as in ["10.0.0.0/8"]')
         if self.recipient_limit < RECIPIENT_LIMIT_LEAST:
             raise ValueError(f"recipient_limit must be at least {RECIPIENT_LIMIT_LEAST} (RFC 5321 §4.5.3.1.8)")
         if self.auth_failure_limit < 3:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import socket
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ehlo.auth import find_answers, mechanism_name
 from ehlo.hooks import Hook, find_hooks, honoured
+from ehlo.net.networks import Networks
 from ehlo.net.tls import note_server_names
 from ehlo.protocol import sasl
 from ehlo.protocol.commands import COMMAND_LINE_LIMIT
@@ -23,6 +25,7 @@ from ehlo.protocol.parameters import MAIL_PARAMETERS, RCPT_PARAMETERS, line_allo
 from ehlo.protocol.replies import Reply
 
 if TYPE_CHECKING:
+    from ehlo.protocol.tlsinfo import TLSInfo
     from ehlo.settings import Settings
 
 
@@ -56,12 +59,15 @@ class Shared:
         self.handler_mechanisms = {
             name: attribute
             for attribute in dir(handler)
-            if (name := mechanism_name(attribute, getattr(handler, attribute))) is not None
+            if attribute.startswith("auth_")
+            and (name := mechanism_name(attribute, getattr(handler, attribute))) is not None
         }
         self._methods = methods
-        self._plain_mechanisms = self._find_mechanisms(is_tls=False)
-        self._tls_mechanisms = self._find_mechanisms(is_tls=True)
-        self._offers: dict[tuple[bool, tuple[str, ...]], Offer] = {}
+        self._mechanisms = self._find_mechanisms()
+        self._offers: dict[tuple[object, ...], Offer] = {}
+        self.proxy_networks = Networks(settings.proxy_networks)
+        self.xclient_networks = Networks(settings.xclient_networks)
+        self.xforward_networks = Networks(settings.xforward_networks)
         self._threads: ThreadPoolExecutor | None = None
         if settings.tls_context is not None:
             note_server_names(settings.tls_context)
@@ -69,28 +75,41 @@ class Shared:
     @property
     def can_authenticate(self) -> bool:
         """Whether there is anything to authenticate against, perhaps only on TLS."""
-        return bool(self._tls_mechanisms)
+        return bool(self._mechanisms)
 
-    def mechanisms(self, *, is_tls: bool) -> tuple[str, ...]:
-        """The mechanisms that may be used now, strongest first."""
-        return self._tls_mechanisms if is_tls else self._plain_mechanisms
+    def mechanisms(self, tls: TLSInfo | None) -> tuple[str, ...]:
+        """The mechanisms that may be used on this connection, strongest first."""
+        if tls is None:
+            return () if self.settings.auth_require_tls else self._without({"EXTERNAL", "SCRAM-SHA-256-PLUS"})
+        missing = set()
+        if tls.peer_certificate is None:
+            missing.add("EXTERNAL")
+        # A client chooses the binding, and takes the one of its TLS version.
+        if not tls.channel_bindings.keys() & {"tls-unique", "tls-exporter"}:
+            missing.add("SCRAM-SHA-256-PLUS")
+        return self._without(missing) if missing else self._mechanisms
 
-    def offer(self, *, is_tls: bool, can_identify_peer: bool) -> Offer:
-        """What EHLO offers now.  ``can_identify_peer``: the client has shown a certificate, for EXTERNAL."""
+    def offer(self, tls: TLSInfo | None, *, xclient: tuple[str, ...] = (), xforward: tuple[str, ...] = ()) -> Offer:
+        """What EHLO offers on this connection.  ``xclient``, ``xforward``: the attributes that the client may give."""
         assert self.hostname is not None
-        mechanisms = self.mechanisms(is_tls=is_tls)
-        if not can_identify_peer:
-            mechanisms = tuple(name for name in mechanisms if name != "EXTERNAL")
-        key = (is_tls, mechanisms)
-        found = self._offers.get(key)
+        settings = self.settings
+        mechanisms = self.mechanisms(tls)
+        has_date = "FUTURERELEASE" in self.honoured
+        key = (tls is not None, mechanisms, xclient, xforward)
+        found = None if has_date else self._offers.get(key)
         if found is None:
             capabilities = Capabilities(
-                size_limit=self.settings.data_size_limit,
-                does_utf8=self.settings.enable_SMTPUTF8,
-                is_tls=is_tls,
-                can_start_tls=self.settings.tls_context is not None,
+                size_limit=settings.data_size_limit,
+                does_utf8=settings.enable_SMTPUTF8,
+                is_tls=tls is not None,
+                can_start_tls=settings.tls_context is not None,
                 mechanisms=mechanisms,
                 honoured=self.honoured,
+                limits=self._limits,
+                has_etrn="ETRN" in self.hooks,
+                xclient=xclient,
+                xforward=xforward,
+                now=datetime.now(UTC),
             )
             found = self._offers[key] = Offer(self.hostname, capabilities)
         return found
@@ -113,17 +132,29 @@ class Shared:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
 
-    def _find_mechanisms(self, *, is_tls: bool) -> tuple[str, ...]:
+    @property
+    def _limits(self) -> dict[str, int]:
+        """RFC 9422 §3: what is enforced anyway."""
         settings = self.settings
-        if settings.auth_require_tls and not is_tls:
-            return ()
+        limits = {
+            "RCPTMAX": settings.recipient_limit,
+            "MAILMAX": settings.mail_limit,
+            "RCPTDOMAINMAX": settings.recipient_domain_limit,
+        }
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def _without(self, missing: Collection[str]) -> tuple[str, ...]:
+        return tuple(name for name in self._mechanisms if name not in missing)
+
+    def _find_mechanisms(self) -> tuple[str, ...]:
+        settings = self.settings
         excluded = settings.auth_exclude_mechanism or ()
         own = {name for name in (*self._methods, *self.handler_mechanisms) if name not in sasl.MECHANISMS}
         overridden = self.handler_mechanisms.keys() & sasl.MECHANISMS.keys()
         answerable = set(self.answers)
         if callable(settings.authenticator) and not self.answers:
             answerable.add(sasl.CheckPassword)
-        built_in = sasl.offered(answerable, sasl.Context())
+        built_in = sasl.offered(answerable, sasl.Context(channel_bindings={"tls-unique": b""}))
         if "AUTH" in self.hooks and not built_in:
             built_in = ["PLAIN", "LOGIN"]
         names = [*built_in, *sorted(overridden - set(built_in)), *sorted(own)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 from ehlo.dispatch import allow, syntax
@@ -20,6 +21,7 @@ from ehlo.errors import (
     ArgumentError,
     BadSequence,
     CommandNotImplemented,
+    Goodbye,
     HandlerError,
     MessageTooBig,
     ParameterNotImplemented,
@@ -27,40 +29,56 @@ from ehlo.errors import (
 )
 from ehlo.hooks import as_reply, encode_answer
 from ehlo.net.tls import tls_info
-from ehlo.protocol.address import is_helo_name, parse_forward_path, parse_reverse_path
-from ehlo.protocol.parameters import parse_mail_parameters, parse_rcpt_parameters, split_parameters
+from ehlo.protocol.address import is_helo_name, parse_forward_path, parse_reverse_path, split_mailbox
+from ehlo.protocol.parameters import (
+    NO_MAIL_PARAMETERS,
+    ByMode,
+    MailParameters,
+    parse_mail_parameters,
+    parse_rcpt_parameters,
+    split_parameters,
+)
 from ehlo.protocol.replies import EncodedReply, Reply
-from ehlo.session import Disconnect, Recipient
+from ehlo.session import Disconnect, Envelope, Recipient
 from ehlo.smtp_auth import Authentication
 from ehlo.smtp_data import Reception
+from ehlo.smtp_proxied import Proxied
 
 __all__ = ["SMTP", "allow", "syntax"]
 
 log = logging.getLogger("ehlo.smtp")
 
 
-class SMTP(Authentication, Reception):
+class SMTP(Authentication, Reception, Proxied):
     """One SMTP session (RFC 5321), an ``asyncio.Protocol``: ``loop.create_server(lambda: SMTP(handler))``.
 
     ``SMTP(handler, **parameters)`` takes the fields of ``Settings`` as keywords; ``shared``, which ``serve`` gives,
     saves each connection the work of looking at them again.
     """
 
+    _mails = 0
+    _domains_of: Envelope | None = None
+    _domains: set[str]
+
     # Greeting
 
     @syntax("HELO hostname")
     async def smtp_HELO(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.1."""
-        hostname = self._helo_name("HELO", arg)
+        hostname = self._helo_name(arg)
         before = self.session.host_name
-        reply = self._settle_greeting(await self._call_handler_hook("HELO", hostname), [self.hostname])
+        try:
+            reply = self._settle_greeting(await self._call_handler_hook("HELO", hostname), [self.hostname])
+        except BaseException:
+            self.session.host_name = before
+            raise
         self._greeted(hostname, before, reply, keywords=None)
         await self._send(reply)
 
     @syntax("EHLO hostname")
     async def smtp_EHLO(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.1: the offer, which the hook may change."""
-        hostname = self._helo_name("EHLO", arg)
+        hostname = self._helo_name(arg)
         before = self.session.host_name
         offer = self._offer = self._current_offer()
         if "EHLO" not in self.shared.hooks:
@@ -68,10 +86,14 @@ class SMTP(Authentication, Reception):
             await self._send(EncodedReply(250, offer.data))
             return
         lines = [self.hostname, *offer.lines]
-        answer = await self._call_handler_hook("EHLO", hostname, lines)
-        if isinstance(answer, list):
-            lines, answer = answer, None
-        reply = self._settle_greeting(answer, lines)
+        try:
+            answer = await self._call_handler_hook("EHLO", hostname, lines)
+            if isinstance(answer, list):
+                lines, answer = answer, None
+            reply = self._settle_greeting(answer, lines)
+        except BaseException:
+            self.session.host_name = before
+            raise
         self._greeted(hostname, before, reply, frozenset(line.partition(" ")[0].upper() for line in lines[1:]))
         await self._send(reply)
 
@@ -82,9 +104,9 @@ class SMTP(Authentication, Reception):
             raise HandlerError(f"a hook answered {reply.code}")
         return EncodedReply(reply.code, reply.encode(with_enhanced=False))
 
-    def _helo_name(self, verb: str, arg: str | None) -> str:
+    def _helo_name(self, arg: str | None) -> str:
         if arg is None or not is_helo_name(arg):
-            raise ArgumentError("no host name", text=f"Syntax: {verb} hostname")
+            raise ArgumentError("no host name", text=f"Syntax: {self._verb} hostname")
         return arg
 
     def _greeted(self, hostname: str, before: str | None, reply: EncodedReply, keywords: frozenset[str] | None) -> None:
@@ -94,7 +116,8 @@ class SMTP(Authentication, Reception):
             session.host_name = before
             return
         if session.host_name == before:
-            session.host_name = hostname
+            # What a trusted host says of its client counts, not what it says of itself.
+            session.host_name = hostname if session.xclient is None else session.xclient.helo or hostname
         session.extended_smtp = keywords is not None
         self._offered = keywords or frozenset()
         self._set_rset_state()
@@ -110,8 +133,10 @@ class SMTP(Authentication, Reception):
         parameters = parse_mail_parameters(
             options, offered=self._offered, ignored=settings.ignore_parameters, passed=settings.pass_parameters
         )
-        if (parameters.size or 0) > (settings.data_size_limit or math.inf):
-            raise MessageTooBig
+        if parameters is not NO_MAIL_PARAMETERS:
+            self._check_promises(parameters)
+        if self._mails >= (settings.mail_limit or math.inf):
+            raise Goodbye("over mail_limit", text="Too many messages in one session")
         if not path.mailbox.isascii() and not parameters.smtputf8:
             raise AddressNeedsUTF8
         envelope = self.envelope
@@ -127,11 +152,27 @@ class SMTP(Authentication, Reception):
         if reply.code >= 400:
             self._set_rset_state()
         else:
+            self._mails += 1
             if envelope.mail_from is None:
                 envelope.mail_from = path.mailbox
             if options and not envelope.mail_options:
                 envelope.mail_options = options
         await self._send(reply)
+
+    def _check_promises(self, parameters: MailParameters) -> None:
+        """Refuse what goes beyond what EHLO said of SIZE, DELIVERBY and FUTURERELEASE."""
+        if (parameters.size or 0) > (self.settings.data_size_limit or math.inf):
+            raise MessageTooBig  # RFC 1870 §6.1
+        soonest, longest = self.shared.honoured.get("DELIVERBY"), self.shared.honoured.get("FUTURERELEASE")
+        by = parameters.deliver_by
+        if by is not None and isinstance(soonest, int) and by.mode is ByMode.RETURN and by.seconds < soonest:
+            raise ArgumentError("BY under the least", text=f"Delivery within less than {soonest} s is not possible")
+        hold = float(parameters.hold_for or 0)
+        if parameters.hold_until is not None:
+            hold = (parameters.hold_until - datetime.now(UTC)).total_seconds()
+        if isinstance(longest, int) and hold > longest:
+            # RFC 4865 §4.2: 501 with 5.5.4.
+            raise ArgumentError("HOLDFOR or HOLDUNTIL over the most", text=f"Cannot hold longer than {longest} s")
 
     @syntax("RCPT TO:<address>", extended=" [SP <rcpt-parameters>]")
     async def smtp_RCPT(self, arg: str | None) -> None:
@@ -147,6 +188,8 @@ class SMTP(Authentication, Reception):
         )
         if not path.mailbox.isascii() and not envelope.smtp_utf8:
             raise AddressNeedsUTF8
+        if settings.recipient_domain_limit is not None:
+            self._count_domain(path.mailbox, settings.recipient_domain_limit)
         recipient = Recipient(path.mailbox, tuple(options), parameters)
         try:
             answer = await self._call_handler_hook("RCPT", recipient, options)
@@ -163,6 +206,15 @@ class SMTP(Authentication, Reception):
             ]
             envelope.rcpt_options.extend(options)
         await self._send(reply)
+
+    def _count_domain(self, mailbox: str, limit: int) -> None:
+        """RFC 9422 §4.3: RCPTDOMAINMAX."""
+        if self._domains_of is not self.envelope:
+            self._domains_of, self._domains = self.envelope, set()
+        domain = split_mailbox(mailbox)[1].lower()
+        if domain not in self._domains and len(self._domains) >= limit:
+            raise TooManyRecipients("over recipient_domain_limit", text="Too many recipient domains")
+        self._domains.add(domain)
 
     @syntax("RSET")
     async def smtp_RSET(self, arg: str | None) -> None:
@@ -203,6 +255,17 @@ class SMTP(Authentication, Reception):
             raise ArgumentError("EXPN of nothing", text="Syntax: EXPN <list>")
         default = CommandNotImplemented().status
         await self._send(self._settle(await self._call_handler_hook("EXPN", arg), default))
+
+    @syntax("ETRN <node>", when="_has_etrn")
+    async def smtp_ETRN(self, arg: str | None) -> None:
+        """RFC 1985: for a handler that has a queue."""
+        if arg is None:
+            raise ArgumentError("ETRN of nothing", text="Syntax: ETRN <node>")
+        await self._send(self._settle(await self._call_handler_hook("ETRN", arg), CommandNotImplemented().status))
+
+    @property
+    def _has_etrn(self) -> bool:
+        return "ETRN" in self.shared.hooks
 
     @syntax("HELP [command]")
     async def smtp_HELP(self, arg: str | None) -> None:

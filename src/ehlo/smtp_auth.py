@@ -52,7 +52,7 @@ class Authentication(Dispatcher):
             await self._send(reply)
             return
         name = name.upper()
-        if name not in self.shared.mechanisms(is_tls=self.session.ssl is not None):
+        if name not in self._mechanisms():
             raise UnknownMechanism
         result = await self._authenticate(name, [name, *rest])
         if result.success:
@@ -73,7 +73,7 @@ class Authentication(Dispatcher):
             raise BadSequence("AUTH without EHLO", text="Say EHLO first")
         if self.session.authenticated:
             raise BadSequence("AUTH twice", text="Already authenticated")
-        if not self.shared.mechanisms(is_tls=self.session.ssl is not None):
+        if not self._mechanisms():
             if self.shared.can_authenticate and self.settings.tls_context is not None:
                 raise EncryptionRequired
             raise CommandNotImplemented
@@ -97,17 +97,36 @@ class Authentication(Dispatcher):
         """The user's name and password, each in answer to a challenge."""
         return await self._exchange(args)
 
+    async def auth_CRAM__MD5(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
+        """RFC 2195."""
+        return await self._exchange(args)
+
+    async def auth_SCRAM__SHA__256(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
+        """RFC 5802 and RFC 7677."""
+        return await self._exchange(args)
+
+    async def auth_SCRAM__SHA__256__PLUS(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
+        """The same, bound to the TLS connection."""
+        return await self._exchange(args)
+
+    async def auth_OAUTHBEARER(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
+        """RFC 7628."""
+        return await self._exchange(args)
+
+    async def auth_XOAUTH2(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
+        """What Google and Microsoft had before it."""
+        return await self._exchange(args)
+
+    async def auth_EXTERNAL(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
+        """RFC 4422 Appendix A: who the client is, its certificate says."""
+        return await self._exchange(args)
+
     async def _exchange(self, args: list[str]) -> AuthResult:
         """Run one of the mechanisms of ``ehlo.protocol.sasl``: ask the client, or the authenticator, until it knows."""
         name, *rest = args
         # RFC 4954 §4: "=" is an initial response of no octets.
         initial = None if not rest else b"" if rest[0] == "=" else _decode_base64(rest[0].encode())
-        context = sasl.Context(
-            hostname=self.hostname,
-            username_prompt=self.AuthLoginUsernameChallenge.encode(),
-            password_prompt=self.AuthLoginPasswordChallenge.encode(),
-        )
-        exchange = sasl.Exchange(sasl.MECHANISMS[name], context)
+        exchange = sasl.Exchange(sasl.MECHANISMS[name.upper()], self._sasl_context())
         maybe_result: AuthResult | None = None
         step = exchange.begin(initial)
         while isinstance(step, sasl.Question):
@@ -125,6 +144,19 @@ class Authentication(Dispatcher):
             return maybe_result or AuthResult(success=False)
         self.session.login = step.identity.authzid
         return maybe_result or AuthResult(success=True, auth_data=step.identity)
+
+    def _sasl_context(self) -> sasl.Context:
+        settings, tls = self.settings, self.session.ssl
+        bindings = (
+            tls.channel_bindings if tls is not None and sasl.SCRAM_SHA_256_PLUS.name in self._mechanisms() else {}
+        )
+        return sasl.Context(
+            hostname=self.hostname,
+            username_prompt=self.AuthLoginUsernameChallenge.encode(),
+            password_prompt=self.AuthLoginPasswordChallenge.encode(),
+            channel_bindings=bindings,
+            scram_iterations=getattr(settings.authenticator, "scram_iterations", sasl.ITERATIONS_DEFAULT),
+        )
 
     async def _ask_authenticator(self, question: sasl.Question, mechanism: str) -> Any:
         """The answer of whoever owns the users."""
@@ -166,8 +198,8 @@ class Authentication(Dispatcher):
         finally:
             if self._framer.state is Framing.SASL:
                 self._framer.expect(Framing.COMMAND)
-        if log_client_response:
-            log.warning("session %s: client's answer: %r", self.session.id, line)
+        if log_client_response:  # not the answer itself: it may hold a password
+            log.info("session %s: the client answered %d octets", self.session.id, len(line))
         if line == b"*":
             raise AuthenticationCancelled
         return _decode_base64(line)

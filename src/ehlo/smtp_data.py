@@ -32,6 +32,7 @@ class Reception(Dispatcher):
     """The verbs DATA and BDAT."""
 
     _chunk: Chunk | None = None
+    _accepted_recipients = 0
 
     @syntax("DATA")
     async def smtp_DATA(self, arg: str | None) -> None:
@@ -76,6 +77,7 @@ class Reception(Dispatcher):
     async def _receive(self, next_data: Callable[[], Awaitable[bytes]]) -> None:
         """Read a message to its end, give it to the handler, say what became of it; forget the transaction."""
         envelope = self.envelope
+        self._accepted_recipients = len(envelope.rcpt_tos)
         reader = ContentReader(next_data, self._drop_data, self._framer, self.settings)
         try:
             replies = await self._deliver(envelope, reader)
@@ -118,14 +120,12 @@ class Reception(Dispatcher):
         answer = None
         try:
             answer = await self._call_handler_hook("DATA_STREAM", chunks)
-        except DataAborted:
-            if chunks.failure is None:
-                raise
-        except Exception:
+        except Exception as error:
             if chunks.failure is None:
                 await reader.skip()
-            log.debug("session %s: handle_DATA_STREAM failed", self.session.id)
-            raise
+                raise
+            if not isinstance(error, DataAborted):
+                log.exception("session %s: handle_DATA_STREAM failed when its data were aborted", self.session.id)
         if chunks.failure is None:
             await reader.skip()
             return answer

@@ -71,6 +71,9 @@ COMMANDS: dict[str, Command] = {
         Command("VRFY", line_limit=0, ends_group=True),
         Command("EXPN", line_limit=0, ends_group=True),
         Command("STARTTLS", frozenset({Stage.GREETED}), before_tls=True, before_auth=True, ends_group=True),
+        Command("ETRN", frozenset({Stage.GREETED})),
+        Command("XCLIENT", frozenset({Stage.CONNECTED, Stage.GREETED}), before_auth=True, ends_group=True),
+        Command("XFORWARD", frozenset({Stage.GREETED}), before_auth=True),
         Command("AUTH", frozenset({Stage.GREETED}), before_auth=True, line_limit=AUTH_LINE_LIMIT),
     )
 }

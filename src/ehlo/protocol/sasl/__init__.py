@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ehlo.protocol.credentials import ITERATIONS_DEFAULT
 from ehlo.protocol.sasl.cram import CRAM_MD5
 from ehlo.protocol.sasl.exchange import (
     AuthenticationFailed,
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 __all__ = [
+    "ITERATIONS_DEFAULT",
     "MECHANISMS",
+    "SCRAM_SHA_256_PLUS",
     "AuthenticationFailed",
     "Authorize",
     "Challenge",
