@@ -10,7 +10,8 @@ An *authenticator* is one of
   PLAIN and LOGIN, ``find_keys`` SCRAM-SHA-256 and its -PLUS, ``check_digest`` CRAM-MD5, ``check_token`` OAUTHBEARER and
   XOAUTH2, ``identify_peer`` EXTERNAL.  ``authorize`` may let one user act as another; without it nobody may.
 
-``FileAuthenticator`` is such an object, for a file of users.  Functions and methods are coroutine functions, or plain ones, which run in a thread.
+``FileAuthenticator`` is such an object, for a file of users.  Functions and methods are coroutine functions, or plain
+ones, which run in a thread.
 """
 
 from __future__ import annotations
