@@ -1,7 +1,8 @@
 """End-to-end tests drive real clients; run them with `make e2e` or `pytest tests/e2e`.
 
 A client that is not installed skips its tests on a developer's machine.  With EHLO_E2E_REQUIRED=1, as in CI,
-a skip is a failure: a test that quietly stops running proves nothing.
+a skip is a failure: a test that quietly stops running proves nothing.  Only what root alone can do may be skipped even
+then; CI does it again as root.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.support import Certificates
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 HERE = Path(__file__).parent
 SKIPPING_IS_FAILING = os.environ.get("EHLO_E2E_REQUIRED", "0") not in {"", "0"}
+NEEDS_ROOT = "only root can do this"
 # Debian keeps smtp-source and smtp-sink where only root looks.
 PROGRAM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -38,8 +42,10 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
-    if SKIPPING_IS_FAILING and report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    if not (SKIPPING_IS_FAILING and report.skipped):
+        return
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    if NEEDS_ROOT not in reason:
         report.outcome = "failed"
         report.longrepr = f"{reason}\nA skip is a failure while EHLO_E2E_REQUIRED is set."
 
@@ -64,3 +70,16 @@ def node_folder(program: Callable[[str], str]) -> Path:
     if not (HERE / "node_modules" / "nodemailer").is_dir():
         pytest.skip("nodemailer is not installed; `make e2e` installs it")
     return HERE
+
+
+@pytest.fixture(scope="session")
+def root_rights() -> None:
+    """Skips the test if it is not root who runs it."""
+    if os.geteuid() != 0:
+        pytest.skip(NEEDS_ROOT)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A server's certificate for localhost, and the authority that clients are to trust."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
