@@ -17,6 +17,7 @@ from ehlo.protocol import grammar
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Callable
 
 # RFC 5321 §4.5.3.1.2, in octets.  The limits on local parts (64) and on paths (256) are not enforced unless asked for:
 # receivers should impose none where they can (§4.5.3.1), and VERP, SRS and BATV make longer local parts every day.
@@ -42,7 +43,7 @@ class _Command(NamedTuple):
 
     ordinary: re.Pattern[str]
     opening: re.Pattern[str]
-    path: re.Pattern[str]
+    path: Callable[[], re.Pattern[str]]  # compiled when it is needed
     syntax: str
     bad_address: type[BadAddress]
 
@@ -50,14 +51,14 @@ class _Command(NamedTuple):
 _MAIL = _Command(
     ordinary=grammar.ORDINARY_MAIL,
     opening=grammar.MAIL_OPENING,
-    path=grammar.REVERSE_PATH,
+    path=lambda: grammar.REVERSE_PATH,
     syntax="Syntax: MAIL FROM:<address>",
     bad_address=BadSenderAddress,
 )
 _RCPT = _Command(
     ordinary=grammar.ORDINARY_RCPT,
     opening=grammar.RCPT_OPENING,
-    path=grammar.FORWARD_PATH,
+    path=lambda: grammar.FORWARD_PATH,
     syntax="Syntax: RCPT TO:<address>",
     bad_address=BadAddress,
 )
@@ -113,7 +114,8 @@ def is_helo_name(text: str) -> bool:
 
     Much more than the Domain or address literal of RFC 5321 §4.1.1.1, see ``grammar.HELO_NAME``.
     """
-    return grammar.HELO_NAME.fullmatch(text) is not None
+    pattern = grammar.ORDINARY_HELO_NAME if text.isascii() else grammar.HELO_NAME
+    return pattern.fullmatch(text) is not None
 
 
 def _parse(arg: str, command: _Command, local_part_limit: int) -> Path:
@@ -122,11 +124,7 @@ def _parse(arg: str, command: _Command, local_part_limit: int) -> Path:
     if match is not None:
         mailbox, parameters = match.groups()
         # ASCII, so characters are octets; "<>" has no "@" and its index is -1.
-        if (
-            len(mailbox) <= _DOMAIN_LIMIT
-            and mailbox.isascii()
-            and (not local_part_limit or mailbox.find("@") <= local_part_limit)
-        ):
+        if len(mailbox) <= _DOMAIN_LIMIT and (not local_part_limit or mailbox.find("@") <= local_part_limit):
             return Path(mailbox, parameters)
     return _parse_slowly(arg, command, local_part_limit)
 
@@ -136,7 +134,7 @@ def _parse_slowly(arg: str, command: _Command, local_part_limit: int) -> Path:
     opening = command.opening.match(arg)
     if opening is None or ">" not in arg:
         raise ArgumentError(f"no path in angle brackets: {arg[:_EXCERPT]!r}", text=command.syntax)
-    path = command.path.match(arg, opening.end())
+    path = command.path().match(arg, opening.end())
     if path is None:
         raise command.bad_address(f"malformed path: {arg[:_EXCERPT]!r}")
     mailbox = path["mailbox"]

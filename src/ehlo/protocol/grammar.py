@@ -26,6 +26,11 @@ import re
 _utf8_non_ascii = r"\u00a0-\ud7ff\ue000-\U0010ffff"
 
 
+def _in_ascii(pattern: str) -> str:
+    """The same without the characters beyond ASCII."""
+    return pattern.replace(_utf8_non_ascii, "")
+
+
 # -- Domain ------------------------------------------------------------------------------------------------
 #
 #   Let-dig         = ALPHA / DIGIT
@@ -44,7 +49,7 @@ _let_dig = rf"A-Za-z0-9_{_utf8_non_ascii}"
 _sub_domain = rf"[{_let_dig}][{_let_dig}\-]{{0,62}}+(?<!-)"
 _domain = rf"{_sub_domain}(?:\.{_sub_domain})*"
 
-DOMAIN = re.compile(_domain)
+DOMAIN: re.Pattern[str]
 
 
 # -- Address literal ---------------------------------------------------------------------------------------
@@ -69,7 +74,7 @@ _ipv6 = r"(?ai:IPv6:)(?P<ipv6>[0-9A-Fa-f:.]+)"
 _general = r"(?!(?ai:IPv6:))[A-Za-z0-9\-]++(?<!-):[!-Z^-~]+"
 _address_literal = rf"\[(?:{_ipv4}|{_ipv6}|{_general})\]"
 
-ADDRESS_LITERAL = re.compile(_address_literal)
+ADDRESS_LITERAL: re.Pattern[str]
 
 
 # -- Mailbox -----------------------------------------------------------------------------------------------
@@ -100,7 +105,7 @@ _quoted_string = rf'"(?:[{_qtext}]++|\\[ -~])*"'
 #   Mailbox         = Local-part "@" ( Domain / address-literal )
 _mailbox = rf"(?P<local_part>{_dot_string}|{_quoted_string})@(?P<domain>{_domain}|{_address_literal})"
 
-MAILBOX = re.compile(_mailbox)
+MAILBOX: re.Pattern[str]
 
 
 # -- Paths: from "<" to ">" --------------------------------------------------------------------------------
@@ -114,13 +119,13 @@ _source_route = rf"@{_domain}(?:,@{_domain})*:"
 _path = rf"<(?:{_source_route})?(?P<mailbox>{_mailbox})>"
 
 #   Reverse-path    = Path / "<>"
-REVERSE_PATH = re.compile(rf"{_path}|<>")
+REVERSE_PATH: re.Pattern[str]
 
 #   rcpt            = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path )
 #                     [SP Rcpt-parameters] CRLF                       (RFC 5321 §4.1.1.3)
 #
 # Literals of ABNF match in any case.  (?ai:...) rather than (?i:...), for which U+017F is an "s" as well.
-FORWARD_PATH = re.compile(rf"{_path}|<(?ai:Postmaster)>")
+FORWARD_PATH: re.Pattern[str]
 
 
 # -- The arguments of MAIL and RCPT ------------------------------------------------------------------------
@@ -139,11 +144,11 @@ RCPT_OPENING = re.compile(_rcpt_opening + "(?=<)")
 _vchar = rf"!-~{_utf8_non_ascii}"
 _after_path = rf"(?: ++(?P<parameters>[{_vchar}](?:[ {_vchar}]*[{_vchar}])?))? *"
 
-AFTER_PATH = re.compile(_after_path)
+AFTER_PATH: re.Pattern[str]
 
-# Nearly every argument that ever arrives: a Dot-string and a Domain, or "<>".  One match, two groups.
-ORDINARY_MAIL = re.compile(rf"{_mail_opening}<((?:{_dot_string}@{_domain})?)>{_after_path}")
-ORDINARY_RCPT = re.compile(rf"{_rcpt_opening}<({_dot_string}@{_domain})>{_after_path}")
+# Nearly every argument that ever arrives: in ASCII, a Dot-string and a Domain, or "<>".  One match, two groups.
+ORDINARY_MAIL = re.compile(_in_ascii(rf"{_mail_opening}<((?:{_dot_string}@{_domain})?)>{_after_path}"))
+ORDINARY_RCPT = re.compile(_in_ascii(rf"{_rcpt_opening}<({_dot_string}@{_domain})>{_after_path}"))
 
 
 # -- Parameters, keywords, HELO names ----------------------------------------------------------------------
@@ -156,7 +161,9 @@ ORDINARY_RCPT = re.compile(rf"{_rcpt_opening}<({_dot_string}@{_domain})>{_after_
 #
 # Read to the letter, the extension adds values of one character; 1*(... / UTF8-non-ascii) is meant.
 ESMTP_KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-]*")
-ESMTP_VALUE = re.compile(rf"[!-<>-~{_utf8_non_ascii}]+")
+ESMTP_VALUE: re.Pattern[str]
+ESMTP_PARAM: re.Pattern[str]
+ORDINARY_ESMTP_PARAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-]*(?:=[!-<>-~]+)?")
 
 #   ehlo-line       = ehlo-keyword *( SP ehlo-param )                 (RFC 5321 §4.1.1.1)
 #   ehlo-keyword    = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
@@ -168,4 +175,31 @@ EHLO_KEYWORD = ESMTP_KEYWORD
 # Not enforced: printers, cameras and whole libraries say HELO with a bare name, an underscore, or an IP address
 # without brackets, and a server must not refuse mail because the name is not the client's (RFC 5321 §4.1.4).  Postfix
 # takes any word unless told otherwise.  What is refused could break a reply, a log line or a Received field.
-HELO_NAME = re.compile(rf"[{_vchar}]+")
+HELO_NAME: re.Pattern[str]
+
+ORDINARY_HELO_NAME = re.compile(r"[!-~]+")
+
+
+# -- Compiled when first asked for -------------------------------------------------------------------------
+#
+# A class of characters that reaches beyond ASCII takes Python milliseconds to compile, and these patterns hold many:
+# 160 ms for all, which is twice the time of importing asyncio.  Most servers never meet what only they match.
+_LATER = {
+    "DOMAIN": _domain,
+    "ADDRESS_LITERAL": _address_literal,
+    "MAILBOX": _mailbox,
+    "REVERSE_PATH": rf"{_path}|<>",
+    "FORWARD_PATH": rf"{_path}|<(?ai:Postmaster)>",
+    "AFTER_PATH": _after_path,
+    "ESMTP_VALUE": rf"[!-<>-~{_utf8_non_ascii}]+",
+    "ESMTP_PARAM": rf"[A-Za-z0-9][A-Za-z0-9\-]*(?:=[!-<>-~{_utf8_non_ascii}]+)?",
+    "HELO_NAME": rf"[{_vchar}]+",
+}
+
+
+def __getattr__(name: str) -> re.Pattern[str]:
+    """Compile a pattern (PEP 562: called for a name that is not there yet)."""
+    if name not in _LATER:
+        raise AttributeError(name)
+    pattern = globals()[name] = re.compile(_LATER[name])
+    return pattern

@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ehlo.errors import ArgumentError, UnknownParameter
+from ehlo.protocol import grammar
 from ehlo.protocol.xtext import decode_utf8_addr, decode_xtext
 
 if TYPE_CHECKING:
@@ -152,16 +153,6 @@ class Parameter:
     value_extensions: Mapping[str, str] = field(default_factory=dict)
 
 
-# RFC 5321 §4.1.2:
-#   Mail-parameters = esmtp-param *(SP esmtp-param)
-#   esmtp-param     = esmtp-keyword ["=" esmtp-value]
-#   esmtp-keyword   = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
-#   esmtp-value     = 1*(%d33-60 / %d62-126)      ; any CHAR excluding "=", SP, and control characters
-# RFC 6531 §3.3:
-#   esmtp-value     =/ UTF8-non-ascii
-_ESMTP_PARAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[!-<>-~\x80-\ud7ff\ue000-\U0010ffff]+)?")
-
-
 def split_parameters(text: str) -> list[str]:
     """Raw parameters, in order and as written, of the text that follows a path.
 
@@ -169,7 +160,8 @@ def split_parameters(text: str) -> list[str]:
     """
     options = [option for option in text.split(" ") if option]
     for option in options:
-        if not _ESMTP_PARAM.fullmatch(option):
+        pattern = grammar.ORDINARY_ESMTP_PARAM if option.isascii() else grammar.ESMTP_PARAM
+        if not pattern.fullmatch(option):
             raise ArgumentError(f"no esmtp-param: {option!r}", text="Syntax error in parameters")
     return options
 
