@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 BACKLOG = 1024
 LOOPBACK = ("127.0.0.1", "::1")
@@ -20,19 +21,29 @@ _TRIES = 20
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
+class _Address(NamedTuple):
+    """What ``bind`` needs, and whether the machine may lack it."""
+
+    family: socket.AddressFamily
+    address: tuple[object, ...]
+    is_optional: bool
+
+
 async def tcp_sockets(host: str | Sequence[str] | None, port: int) -> list[socket.socket]:
     """Bound sockets for a host, all on one port; with port 0 the system chooses one that is free on all of them.
 
     ``host`` None is the loopback of IPv4 and of IPv6 (programs differ in what "localhost" means to them); "" is every
-    address of this machine; several names may be given.  Where a machine has no IPv6 at all, None and "" do without.
-    ``OSError`` when an address cannot be had.
+    address of this machine; several names may be given.  Where a machine has no IPv6, None and "" do without, and so
+    does a name that has an IPv4 address too ("localhost" in most containers).
+    ``OSError`` when an address cannot be had, ``ValueError`` when there is no name at all.
     """
-    may_lack = host is None or host == ""
     names = LOOPBACK if host is None else EVERYWHERE if host == "" else [host] if isinstance(host, str) else host
-    addresses = await _resolve(names, port)
+    if not names:
+        raise ValueError("no host to listen on")
+    addresses = await _resolve(names, port, may_lack_ipv6=not host)
     for tries_left in range(_TRIES, -1, -1):
         try:
-            return _bind_all(addresses, port, may_lack=may_lack)
+            return _bind_all(addresses, port)
         except OSError as error:
             if port != 0 or error.errno != errno.EADDRINUSE or tries_left == 0:
                 raise
@@ -70,25 +81,26 @@ def inode_of(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-async def _resolve(names: Sequence[str], port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+async def _resolve(names: Sequence[str], port: int, *, may_lack_ipv6: bool) -> list[_Address]:
     loop = asyncio.get_running_loop()
-    addresses: dict[tuple[socket.AddressFamily, tuple[object, ...]], None] = {}
+    found: dict[tuple[socket.AddressFamily, tuple[object, ...]], bool] = {}
     for name in names:
         infos = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        addresses.update(dict.fromkeys((family, address) for family, _, _, _, address in infos))
-    return list(addresses)
+        has_ipv4 = any(family == socket.AF_INET for family, *_ in infos)
+        for family, _, _, _, address in infos:
+            is_optional = family == socket.AF_INET6 and (may_lack_ipv6 or has_ipv4)
+            found[family, address] = is_optional and found.get((family, address), True)
+    return [_Address(family, address, is_optional) for (family, address), is_optional in found.items()]
 
 
-def _bind_all(
-    addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]], port: int, *, may_lack: bool
-) -> list[socket.socket]:
+def _bind_all(addresses: list[_Address], port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
-        for family, (host, _, *rest) in addresses:
+        for family, (host, _, *rest), is_optional in addresses:
             try:
                 sockets.append(_bind(family, (host, port, *rest)))
             except OSError as error:
-                if not (may_lack and family == socket.AF_INET6 and error.errno in _NO_SUCH_FAMILY):
+                if not (is_optional and error.errno in _NO_SUCH_FAMILY):
                     raise
                 continue
             port = sockets[0].getsockname()[1]
@@ -100,7 +112,9 @@ def _bind_all(
 
 
 def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol spelt out: asyncio turns Nagle's algorithm off only for sockets that say they are TCP, and with
+    # it a reply in two segments, as TLS makes them, waits 40 ms for an acknowledgement.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":  # there it would let two servers have one port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,8 +129,12 @@ def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.s
 
 def _somebody_listens(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # or it would wait for its turn with a server that has too much to do
         try:
             probe.connect(str(path))
-        except OSError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return False
+        except OSError:
+            # Its backlog is full, it is for datagrams, or we may not connect: whoever that is, it is not ours to remove.
+            return True
         return True
