@@ -49,6 +49,7 @@ class Stepper:
         "_context",
         "_coroutine",
         "_failure",
+        "_is_running",
         "_loop",
         "_on_suspend",
         "_pending",
@@ -73,7 +74,13 @@ class Stepper:
         self._pending: object = None
         self._failure: BaseException | None = None
         self.is_parked = False
-        self.task: asyncio.Task[None] = loop.create_task(self._run(), context=self._context)
+        self._is_running = False
+        body = self._run()
+        # Up to its first yield.  A task that is cancelled before its first turn throws into what has not begun, which
+        # runs nothing of it: nobody would close the connection.
+        body.send(None)
+        # Not by the loop's task factory, which may begin at once (Python 3.12), while this is being made.
+        self.task: asyncio.Task[None] = asyncio.Task(body, loop=loop, context=self._context)
 
     @property
     def awaits_input(self) -> bool:
@@ -83,7 +90,7 @@ class Stepper:
     @types.coroutine
     def wait_for_input(self) -> Generator[Any, None, None]:
         """Return after ``input_arrived`` was called.  For the connection's own coroutine, and what it awaits."""
-        if asyncio.current_task() is self.task:
+        if self._is_running:
             yield _PARK
             return
         # A hook reads mail data from a task of its own: an ordinary future serves it.
@@ -96,18 +103,24 @@ class Stepper:
     def input_arrived(self) -> None:
         """Let the coroutine go on, if input is what it waits for."""
         if self.is_parked:
-            if asyncio.current_task(self._loop) is None:
-                self._step()
-            else:
+            assert self._wake_up is not None
+            if self._wake_up.done():
+                return  # the task was cancelled and is about to tell the coroutine, which must not slip away from that
+            try:
+                _enter_task(self._loop, self.task)
+            except RuntimeError:
                 # Fed from inside another task, as transports in memory do; only one task at a time can be current.
                 self._pending = _RESUME
                 self._wake()
+            else:
+                self._step()
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _step(self) -> None:
+        """Run the coroutine here; the task has been entered."""
         self.is_parked = False
-        _enter_task(self._loop, self.task)
+        self._is_running = True
         try:
             self._pending = self._context.run(self._coroutine.send, None)
         except StopIteration:
@@ -115,6 +128,7 @@ class Stepper:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the task
             self._pending, self._failure = _ENDED, error
         finally:
+            self._is_running = False
             _leave_task(self._loop, self.task)
         if self._pending is _PARK:
             self.is_parked = True
@@ -140,18 +154,27 @@ class Stepper:
         resume: Callable[[Any], Any] = self._coroutine.send
         value: BaseException | None = None
         try:
+            yield
+        except asyncio.CancelledError as error:
+            # Before it began: let it begin, so that it can clean up, and be cancelled where it first waits.
+            self.task.uncancel()
+            self.task.cancel(*error.args)
+        try:
             while True:
+                self._is_running = True
                 try:
                     self._pending = resume(value)
                 except StopIteration:
                     return
+                finally:
+                    self._is_running = False
                 self._on_suspend(awaits_input=self._pending is _PARK)
                 resume, value = self._coroutine.send, None
                 if self._pending is _PARK:
                     value = yield from self._sleep()
                     if self._pending is _ENDED:
                         break
-                    if value is not None and not _cancel(self._pending):
+                    if value is not None and not _cancel(self._pending, value):
                         resume = self._coroutine.throw
                         continue
                     value = None
@@ -181,9 +204,9 @@ class Stepper:
         return None
 
 
-def _cancel(pending: object) -> bool:
+def _cancel(pending: object, error: BaseException) -> bool:
     """Cancel the future that a step handed over, as a cancelled task does with the one that it waits on."""
-    return isinstance(pending, asyncio.Future) and pending.cancel()
+    return asyncio.isfuture(pending) and pending.cancel(*error.args)
 
 
 def _ignore(*, awaits_input: bool) -> None:
