@@ -25,6 +25,10 @@ from enum import IntEnum
 from ehlo.errors import CommandSyntaxError, LineTooLong
 from ehlo.protocol.data import MailDataDecoder
 
+PIECE_SIZE = 64 * 1024
+"""Most octets of mail data that are decoded at a time.  Larger ones cost more, not less: malloc takes what the passes
+over them need from the system afresh, page by page."""
+
 _CR = 0x0D
 
 
@@ -181,11 +185,16 @@ class Framer:
 
     def _next_mail_data(self) -> bytes:
         assert self._data is not None
-        content = self._data.feed(self._buffer[self._position :])
-        self.discard()
-        if self._data.rest is not None:
-            self._buffer = self._data.rest
-            self.state = Framing.COMMAND
+        content = b""
+        while not content and self._position < len(self._buffer):
+            start = self._position
+            content = self._data.feed(self._buffer[start : start + PIECE_SIZE])
+            self._position = min(start + PIECE_SIZE, len(self._buffer))
+            if self._data.rest is not None:
+                self._position -= len(self._data.rest)
+                self.state = Framing.COMMAND
+                break
+        self._searched = self._position
         return content
 
     def _next_chunk_data(self) -> bytes:
