@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.support import Certificates
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from tests.e2e.support import Certificates
 
 HERE = Path(__file__).parent
 SKIPPING_IS_FAILING = os.environ.get("EHLO_E2E_REQUIRED", "0") not in {"", "0"}
@@ -82,4 +82,6 @@ def root_rights() -> None:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """A server's certificate for localhost, and the authority that clients are to trust."""
+    from tests.e2e.support import Certificates
+
     return Certificates(tmp_path_factory.mktemp("certificates"))
