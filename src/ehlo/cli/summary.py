@@ -1,0 +1,318 @@
+"""What a person wants to know of a message.  Knows MIME and charsets; does not know sessions or terminals.
+
+Written for mail of any kind and size: it runs through the octets with ``find``, decodes only what it shows, and its
+limits bound what a message made to hurt can cost.  Where mail breaks the rules it shows what can be made out.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import email.errors
+import email.header
+import email.utils
+import re
+from dataclasses import dataclass, field
+from email.message import Message
+from typing import TYPE_CHECKING, NamedTuple
+
+from ehlo.cli.html_text import html_to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+TEXT_LIMIT = 64 * 1024
+"""Octets of text that are decoded."""
+HEADER_LIMIT = 64 * 1024
+"""Octets of the header of one part that are looked at."""
+FIELD_LIMIT = 8 * 1024
+"""Characters of one field that are looked at."""
+PART_LIMIT = 200
+DEPTH_LIMIT = 10
+
+# RFC 5322 §3.6.8, §4.5.8:  field-name = 1*ftext ; ftext = %d33-57 / %d59-126 ; obs-optional = field-name *WSP ":"
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+# Python's names of codecs that are slow on input made for it, or made for other things than mail.
+_NO_CHARSETS = {"punycode", "unicode-escape", "raw-unicode-escape", "utf-7"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A part that is not the text.  ``size`` in octets, decoded, estimated from what is there."""
+
+    name: str
+    content_type: str
+    size: int
+
+
+class Person(NamedTuple):
+    """A mailbox in a header field; ``name`` may be empty."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """See the module's text.  All ``str`` is as the sender wrote it, control characters and all.
+
+    ``maybe_subject`` and the lists of people are None where there is no such field.  ``text_is_cut``: there is more
+    than was decoded.
+    """
+
+    size: int
+    maybe_subject: str | None = None
+    senders: list[Person] | None = None
+    recipients: list[Person] | None = None
+    text: str = ""
+    text_is_cut: bool = False
+    attachments: list[Attachment] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def summarize(content: bytes) -> Summary:
+    """A summary of any octets; one with the raw text where the message cannot be read."""
+    problems = _newline_problems(content)
+    try:
+        return _summarize(content, problems)
+    except Exception as error:  # noqa: BLE001 - mail can be wrong in more ways than `email` foresees
+        problems.append(f"the message cannot be read as MIME ({type(error).__name__})")
+        text = _decode(content[:TEXT_LIMIT], None, is_cut=len(content) > TEXT_LIMIT)
+        return Summary(len(content), text=text, text_is_cut=len(content) > TEXT_LIMIT, problems=problems)
+
+
+def _summarize(content: bytes, problems: list[str]) -> Summary:
+    parts = _parts(content, 0, len(content), DEPTH_LIMIT)
+    maybe_plain: _Part | None = None
+    maybe_html: _Part | None = None
+    attachments = []
+    top = _read_header(content, 0, len(content))
+    for number, part in enumerate(parts):
+        if number == PART_LIMIT:
+            problems.append(f"more than {PART_LIMIT} parts: the others are not shown")
+            break
+        if part.maybe_problem is not None:
+            problems.append(part.maybe_problem)
+        if maybe_plain is None and part.is_text("text/plain"):
+            maybe_plain = part
+        elif maybe_html is None and part.is_text("text/html"):
+            maybe_html = part
+        else:
+            attachments.append(Attachment(part.name, part.content_type, part.decoded_size(content)))
+    text, is_cut = "", False
+    if maybe_plain is not None:
+        text, is_cut = maybe_plain.text(content)
+    if maybe_html is not None and not text.strip():
+        source, is_cut = maybe_html.text(content)
+        text = html_to_text(source)
+    return Summary(
+        len(content),
+        _decode_words(top.fields["subject"][0]) if "subject" in top.fields else None,
+        _people(top, "from"),
+        _people(top, "to", "cc", "bcc"),
+        text,
+        is_cut,
+        attachments,
+        problems,
+    )
+
+
+# Lines and fields
+
+
+def _newline_problems(content: bytes) -> list[str]:
+    pairs = content.count(b"\r\n")
+    found = [("LF", content.count(b"\n") - pairs), ("CR", content.count(b"\r") - pairs)]
+    return [f"{count} bare {name}: other servers may refuse this mail" for name, count in found if count]
+
+
+class _Header(NamedTuple):
+    """Fields by lower-case name, values unfolded and in order; ``end`` is where the body begins."""
+
+    fields: dict[str, list[str]]
+    end: int
+
+
+def _read_header(content: bytes, start: int, end: int) -> _Header:
+    """The header at ``start``.  It ends at the first line that cannot be of a header, if no empty line comes before."""
+    fields: dict[str, list[str]] = {}
+    maybe_value: list[bytes] | None = None
+    position = start
+    last = min(end, start + HEADER_LIMIT)
+    found: list[tuple[str, list[bytes]]] = []
+    while position < last:
+        newline = content.find(b"\n", position, last)
+        after = last if newline < 0 else newline + 1
+        line = content[position:after].rstrip(b"\r\n")
+        match = _FIELD.match(line)
+        if line[:1] in {b" ", b"\t"} and maybe_value is not None:
+            maybe_value.append(line)
+        elif match is not None:
+            maybe_value = [line[match.end() :]]
+            found.append((match[1].decode().lower(), maybe_value))
+        else:
+            break
+        position = after
+    if position == last < end:  # longer than we look
+        match = _BLANK_LINE.search(content, position, end)
+        position = match.end() if match else end
+    elif content[position : position + 2] == b"\r\n":
+        position += 2
+    elif content[position : position + 1] == b"\n":
+        position += 1
+    for name, value in found:
+        fields.setdefault(name, []).append(_decode(b"".join(value)[:FIELD_LIMIT], None, is_cut=True).strip())
+    return _Header(fields, min(position, end))
+
+
+def _people(header: _Header, *names: str) -> list[Person] | None:
+    values = [value for name in names for value in header.fields.get(name, ())]
+    if not values:
+        return None
+    people = [Person(_decode_words(name), address) for name, address in email.utils.getaddresses(values) if address]
+    return people or [Person("", _decode_words(", ".join(values)))]
+
+
+def _decode_words(value: str) -> str:
+    """Encoded words (RFC 2047) decoded, as far as they can be."""
+    if "=?" not in value:
+        return value
+    try:
+        chunks = email.header.decode_header(value)
+    except (ValueError, email.errors.HeaderParseError):
+        return value
+    return "".join(
+        chunk if isinstance(chunk, str) else _decode(chunk, charset or "latin-1", is_cut=False)
+        for chunk, charset in chunks
+    )
+
+
+def _decode(data: bytes, maybe_charset: str | None, *, is_cut: bool) -> str:
+    """Text in the charset that it says, or else in UTF-8, Windows' or Latin-1, which anything is.
+
+    ``is_cut``: the last character may lack its end, and is dropped then.
+    """
+    for charset in (maybe_charset, "utf-8", "cp1252"):
+        if charset is None or charset.lower() in {"us-ascii", "ascii", "unknown-8bit"}:
+            continue
+        try:
+            b"a".decode(charset, "ignore")  # LookupError also for "zlib" and its like, which are no charsets
+            if codecs.lookup(charset).name not in _NO_CHARSETS:
+                return codecs.getincrementaldecoder(charset)().decode(data, not is_cut)
+        except (LookupError, ValueError):
+            continue
+    return data.decode("latin-1")
+
+
+# Parts
+
+
+class _Part(NamedTuple):
+    """A leaf of the tree: its fields, and where its body is."""
+
+    content_type: str
+    charset: str | None
+    encoding: str
+    name: str
+    is_attached: bool
+    start: int
+    end: int
+    maybe_problem: str | None = None
+
+    def is_text(self, content_type: str) -> bool:
+        return self.content_type == content_type and not self.is_attached
+
+    def text(self, content: bytes) -> tuple[str, bool]:
+        """The decoded text, and whether it goes on."""
+        end = min(self.end, self.start + TEXT_LIMIT)
+        data = content[self.start : end]
+        if self.encoding == "base64":
+            data = _decode_base64(data)
+        elif self.encoding == "quoted-printable":
+            data = binascii.a2b_qp(data)
+        is_cut = end < self.end
+        return _decode(data, self.charset, is_cut=is_cut), is_cut
+
+    def decoded_size(self, content: bytes) -> int:
+        size = self.end - self.start
+        if self.encoding != "base64":
+            return size
+        # Counted within a sample: the rest has lines as long.
+        sample = content[self.start : min(self.end, self.start + TEXT_LIMIT)]
+        digits = len(sample) - sample.count(b"\r") - sample.count(b"\n")
+        padding = content.count(b"=", max(self.start, self.end - 4), self.end)
+        return max(0, round(size * digits / max(1, len(sample))) * 3 // 4 - padding)
+
+
+def _parts(content: bytes, start: int, end: int, depth: int) -> Iterator[_Part]:
+    header = _read_header(content, start, end)
+    message = Message()
+    for name in ("content-type", "content-disposition"):
+        for value in header.fields.get(name, ())[:1]:
+            message[name] = value
+    content_type = message.get_content_type()
+    maybe_boundary = message.get_boundary()
+    maybe_problem = None
+    if content_type.startswith("multipart/"):
+        spans: Iterable[tuple[int, int]] = ()
+        if maybe_boundary and depth:
+            spans = _spans(content, header.end, end, maybe_boundary.encode())
+        has_parts = False
+        for inner_start, inner_end in spans:
+            has_parts = True
+            yield from _parts(content, inner_start, inner_end, depth - 1)
+        if has_parts:
+            return
+        maybe_problem = (
+            f"{content_type} without its parts" if depth else f"parts within parts, {DEPTH_LIMIT} levels deep"
+        )
+        content_type = "text/plain"
+    name = message.get_filename() or ""
+    encoding = header.fields.get("content-transfer-encoding", [""])[0].lower()
+    yield _Part(
+        content_type,
+        message.get_content_charset(),
+        encoding,
+        _decode_words(name),
+        bool(name) or message.get_content_disposition() == "attachment",
+        header.end,
+        end,
+        maybe_problem,
+    )
+
+
+def _spans(content: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
+    """Where the parts of a multipart begin and end (RFC 2046 §5.1.1)."""
+    delimiter = b"\n--" + boundary
+    maybe_begin: int | None = None
+    position = start - 1  # the line break before the body
+    while (found := content.find(delimiter, position, end)) >= 0:
+        position = found + len(delimiter)
+        newline = content.find(b"\n", position, end)
+        after = end if newline < 0 else newline + 1
+        rest = content[position : min(after, position + 100)].strip()
+        if rest not in {b"", b"--"}:  # another boundary, which begins with this one
+            continue
+        if maybe_begin is not None:
+            yield maybe_begin, _without_return(content, maybe_begin, found)
+        maybe_begin, position = after, after - 1
+        if rest:
+            return
+    if maybe_begin is not None and maybe_begin < end:
+        yield maybe_begin, end
+
+
+def _without_return(content: bytes, start: int, end: int) -> int:
+    """Where a part ends whose delimiter begins with a LF at ``end``: the whole line break is the delimiter's."""
+    if end > start and content[end - 1] == 0x0D:
+        end -= 1
+    return max(start, end)
+
+
+def _decode_base64(data: bytes) -> bytes:
+    """Whatever digits there are, decoded; what cannot be a digit is skipped, and a group may be incomplete."""
+    digits = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
+    if len(digits) % 4 == 1:
+        digits = digits[:-1]
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))

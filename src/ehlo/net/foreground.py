@@ -1,0 +1,208 @@
+"""A server as the one thing that a process does: its address, its loop, its signals, its log, its end.
+
+What the commands share.  Knows terminals and signals; does not know options, handlers or SMTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+import unicodedata
+from typing import TYPE_CHECKING
+
+from ehlo.net.listen import tcp_sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ehlo.net.serve import Server
+
+log = logging.getLogger("ehlo.server")
+
+_SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last is Ctrl-Break, and Windows' only
+_THREAD_NAME = "ehlo-hook"  # as ehlo.shared names them
+THREAD_GRACE = 1.0
+"""Seconds that hooks in threads have to return when everything else has ended."""
+
+# [HOST][:PORT]; an IPv6 address needs its brackets, since ::1:25 is an address too.
+_ADDRESS = re.compile(r"(?:\[(?P<literal>[^\[\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[^:\[\]]*))?")
+
+_HINTS = {
+    errno.EADDRINUSE: "another program listens there; stop it, or choose another port",
+    errno.EACCES: "ports below 1024 are for root; choose a higher one",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+}
+
+
+class CannotListen(Exception):
+    """The address cannot be had; the text is one line for whoever chose it."""
+
+
+def parse_address(text: str, default_port: int) -> tuple[str | None, int]:
+    """Host and port of ``[HOST][:PORT]``; ``ValueError`` with a line for the user.
+
+    The host is None, which is the loopback of IPv4 and IPv6, where there is none or it is "localhost"; "" where it is
+    "*", every address of this machine.
+    """
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"Invalid address: {text} (an IPv6 address goes in brackets: [::1]:{default_port})")
+    port = match["port"] or str(default_port)
+    if not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise ValueError(f"Invalid port number: {port}")
+    host = match["literal"] or match["name"]
+    maybe_host = None if host in {"", "localhost"} else "" if host == "*" else host
+    return maybe_host, int(port)
+
+
+async def open_sockets(host: str | None, port: int) -> list[socket.socket]:
+    """``tcp_sockets``, with ``CannotListen`` for what goes wrong."""
+    with _saying_why(host):
+        return await tcp_sockets(host, port)
+
+
+async def serve_until_signal(server: Server, on_ready: Callable[[], None]) -> None:
+    """Start, say so, and serve until SIGINT or SIGTERM comes; ``CannotListen`` when it does not start.
+
+    The first signal stops as ``Server.stop`` does, the second does not wait for open transactions, and after it signals
+    do what they did before.
+    """
+    loop = asyncio.get_running_loop()
+    maybe_stopping: asyncio.Task[None] | None = None
+
+    def stop() -> None:
+        nonlocal maybe_stopping
+        if maybe_stopping is None:
+            maybe_stopping = loop.create_task(server.stop())
+            return
+        signals.close()
+        for connection in server.connections:
+            connection.task.cancel()
+
+    with _saying_why(None):
+        await server.start()
+    try:
+        with contextlib.ExitStack() as signals:
+            signals.enter_context(_calling_at_signals(loop, stop))
+            on_ready()
+            await server.serve_forever()
+    finally:
+        await server.stop()
+
+
+@contextlib.contextmanager
+def event_loop(*, debug: bool | None = None) -> Iterator[asyncio.Runner]:
+    """A runner for the process's one loop, uvloop's where it is installed.
+
+    Python waits at its end for every thread of a pool, however long a hook sleeps in it.  Whoever stops a server has
+    waited for its grace already; so hooks that still run are left behind, and the process with them.
+    """
+    before = set(threading.enumerate())
+    try:
+        with asyncio.Runner(debug=debug, loop_factory=_loop_factory()) as runner:
+            yield runner
+    finally:
+        started = [thread for thread in threading.enumerate() if thread not in before]
+        _leave_behind([thread for thread in started if thread.name.startswith(_THREAD_NAME)])
+
+
+def visible(text: str) -> str:
+    r"""Text that may go to a terminal, whoever wrote it: what does not print becomes an escape such as ``\x1b``.
+
+    That takes in control characters, and with them escape sequences and new lines; the overrides of bidirectional
+    text, which let one thing look like another (https://trojansource.codes); lone surrogates and what is not assigned.
+    The two joiners stay: scripts and emoji need them, and they move nothing.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_visible_character(character) for character in text)
+
+
+class SafeFormatter(logging.Formatter):
+    """Lines of a log with what peers sent in them, made ``visible``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record; a traceback keeps its lines."""
+        return "\n".join(visible(line) for line in super().format(record).split("\n"))
+
+
+def log_to_stderr(level: int) -> None:
+    """Show the log of ``ehlo`` from ``level`` on, and of everything else from WARNING on.
+
+    Nothing happens where the process has set up its logging already.
+    """
+    logging.getLogger("ehlo").setLevel(level)
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+def _visible_character(character: str) -> str:
+    if character.isprintable() or character in "\u200c\u200d":
+        return character
+    if unicodedata.category(character) == "Zs":
+        return " "  # the typographic spaces are harmless, but Python does not call them printable
+    return character.encode("unicode_escape").decode()
+
+
+@contextlib.contextmanager
+def _saying_why(host: str | None) -> Iterator[None]:
+    try:
+        yield
+    except (socket.gaierror, UnicodeError) as error:  # the second for what cannot be a name, such as "a..b"
+        raise CannotListen(f"cannot listen on {host}: {getattr(error, 'strerror', 'not a host name')}") from error
+    except OSError as error:
+        hint = _HINTS.get(error.errno or 0)
+        reason = error.strerror or str(error)
+        raise CannotListen(f"cannot listen: {reason}" + (f" ({hint})" if hint else "")) from error
+
+
+@contextlib.contextmanager
+def _calling_at_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Iterator[None]:
+    """Call back, in the loop, whenever a signal to stop arrives; then put back what was there.
+
+    ``signal.signal`` and not ``add_signal_handler``, which Windows does not have.  Nothing happens in a thread, where
+    no signal arrives.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in _SIGNAL_NAMES if hasattr(signal, name)]
+    previous = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            # None is a handler that was not set from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415 - may be absent
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _leave_behind(threads: list[threading.Thread]) -> None:
+    until = time.monotonic() + THREAD_GRACE
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    stuck = [thread for thread in threads if thread.is_alive()]
+    if not stuck:
+        return
+    log.warning("leaving %d hooks behind that did not return", len(stuck))
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
