@@ -27,17 +27,18 @@ PACKAGE = "ehlo"
 # Each layer, and what it may import beside itself: layers, or single modules of a layer.
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
+    "stats": set(),
     "protocol": {"errors"},
     "session": {"errors", "protocol"},
     "trace": {"errors", "protocol", "session"},
-    "net": {"errors", "protocol"},
+    "net": {"errors", "protocol", "stats"},
     "hooks": {"errors", "protocol"},
     "credentials": {"errors", "protocol"},
     "auth": {"errors", "protocol", "session", "hooks", "credentials"},
-    "settings": {"errors", "protocol", "session", "hooks", "auth"},
+    "settings": {"errors", "protocol", "session", "net.limits", "hooks", "auth"},
     "content": {"errors", "protocol", "settings"},
-    "shared": {"errors", "protocol", "session", "net", "hooks", "auth", "settings"},
-    "dispatch": {"errors", "protocol", "session", "net", "hooks", "auth", "settings", "shared"},
+    "shared": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings"},
+    "dispatch": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings", "shared"},
 }
 LAYERS |= {
     "smtp_auth": LAYERS["dispatch"] | {"dispatch"},

@@ -28,11 +28,13 @@ from ehlo.controller import (
 )
 from ehlo.errors import DataAborted, EhloError, HandlerError, ProtocolError
 from ehlo.lmtp import LMTP
+from ehlo.net.limits import LimitSettings, Rate, Tarpit
 from ehlo.protocol.replies import Reply
 from ehlo.protocol.tlsinfo import TLSInfo
 from ehlo.session import Disconnect, Envelope, Recipient, Session
 from ehlo.settings import BareNewlines, Settings
 from ehlo.smtp import SMTP, allow, syntax
+from ehlo.stats import Stats
 
 __all__ = [
     "LMTP",
@@ -47,14 +49,18 @@ __all__ = [
     "Envelope",
     "FileAuthenticator",
     "HandlerError",
+    "LimitSettings",
     "LoginPassword",
     "ProtocolError",
+    "Rate",
     "Recipient",
     "Reply",
     "SMTPServer",
     "Session",
     "Settings",
+    "Stats",
     "TLSInfo",
+    "Tarpit",
     "UnixSocketController",
     "UnixSocketUnthreadedController",
     "UnthreadedController",

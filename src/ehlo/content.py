@@ -110,12 +110,13 @@ class Chunks:
     why: the client is gone, took too long, or the content breaks a limit.
     """
 
-    __slots__ = ("_reader", "failure", "is_complete")
+    __slots__ = ("_is_closed", "_reader", "failure", "is_complete")
 
     def __init__(self, reader: ContentReader) -> None:
         self._reader = reader
         self.failure: EhloError | None = None
         self.is_complete = False
+        self._is_closed = False
 
     def __aiter__(self) -> Chunks:
         """It is its own iterator."""
@@ -127,15 +128,24 @@ class Chunks:
             raise DataAborted(str(self.failure))
         if self.is_complete:
             raise StopAsyncIteration
+        if self._is_closed:
+            raise DataAborted("the hook has returned")
         try:
             piece = await self._reader.read()
         except EhloError as error:
-            self.failure = error
+            if not self._is_closed:
+                self.failure = error
             raise DataAborted(str(error)) from error
+        if self._is_closed:
+            raise DataAborted("the hook has returned")
         if not piece:
             self.is_complete = True
             raise StopAsyncIteration
         return piece
+
+    def close(self) -> None:
+        """The hook has returned: a task that it left behind gets nothing more, least of all of the next message."""
+        self._is_closed = True
 
     @property
     def size(self) -> int:

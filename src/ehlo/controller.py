@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from ehlo.net.listen import BACKLOG
 from ehlo.net.serve import GRACE, Server
@@ -26,7 +27,14 @@ from ehlo.settings import ControllerParameters, Parameters, Settings
 from ehlo.shared import Shared
 from ehlo.smtp import SMTP
 
+if TYPE_CHECKING:
+    from ehlo.net.watchdog import Stall
+    from ehlo.stats import Stats
+
+log = logging.getLogger("ehlo.server")
+
 PORT = 8025
+SMTP_PORT = 25
 READY_TIMEOUT = 5.0
 
 
@@ -44,12 +52,7 @@ class SMTPServer(Server):
     def __init__(self, shared: Shared, factory: Callable[[], SMTP], **where: Any) -> None:
         settings = shared.settings
         self.shared = shared
-        super().__init__(
-            factory,
-            ssl_handshake_timeout=settings.tls_handshake_timeout,
-            tls_in_connection=settings.proxy_protocol_timeout is not None,
-            **where,
-        )
+        super().__init__(factory, **where)
         for context in self._contexts():
             if settings.tls_tickets is not None:
                 set_tickets(context, are_given=settings.tls_tickets)
@@ -58,6 +61,11 @@ class SMTPServer(Server):
     def settings(self) -> Settings:
         """What it was told."""
         return self.shared.settings
+
+    @property
+    def stats(self) -> Stats:
+        """What has happened since it was made, as plain counters."""
+        return self.shared.stats
 
     def load_cert_chain(
         self, certfile: str | os.PathLike[str], keyfile: str | os.PathLike[str] | None = None, password: Any = None
@@ -76,6 +84,10 @@ class SMTPServer(Server):
         if self.shared.hostname is None:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self.shared.threads, self.shared.look_up_hostname)
+
+    def _on_stall(self, stall: Stall) -> None:
+        super()._on_stall(stall)
+        self.stats.stalls += 1
 
     def _release(self) -> None:
         self.shared.close()
@@ -101,13 +113,15 @@ def serve(
     ``server.port`` tell.  Instead of both: ``unix_path``, or ``sockets`` that are bound already (which is how
     privileges are dropped after the bind).  ``protocol`` is ``SMTP``, ``LMTP`` or a subclass.  ``ssl_context`` is for
     TLS from the first octet, ``tls_context`` among the parameters for STARTTLS.  Parameters are the fields of
-    ``Settings``.
+    ``Settings``.  ``ValueError`` for LMTP on port 25.
     """
     if settings is None:
         settings = Settings(**parameters)
     elif parameters:
         raise TypeError("give settings or their fields, not both")
     cls = getattr(protocol, "func", protocol)
+    if getattr(cls, "protocol_name", None) == "LMTP" and SMTP_PORT in _ports(port, unix_path, sockets):
+        raise ValueError("LMTP must not be served on port 25 (RFC 2033 §5)")
     shared = Shared(handler, settings, getattr(cls, "auth_methods", SMTP.auth_methods))
     return SMTPServer(
         shared,
@@ -120,6 +134,15 @@ def serve(
         stall_threshold=stall_threshold,
         backlog=backlog,
     )
+
+
+def _ports(
+    port: int, unix_path: str | os.PathLike[str] | None, sockets: Sequence[socket.socket] | None
+) -> Collection[int]:
+    """The TCP ports that a server is told to listen on."""
+    if sockets is not None:
+        return [bound.getsockname()[1] for bound in sockets if bound.family in {socket.AF_INET, socket.AF_INET6}]
+    return [port] if unix_path is None else []
 
 
 class _ControllerBase:
@@ -153,12 +176,20 @@ class _ControllerBase:
 
     @property
     def port(self) -> int:
-        """The TCP port; that of the settings while it does not run."""
+        """The TCP port; that of the settings while it does not run.  ``RuntimeError`` when there is none."""
+        if "port" not in self._where:
+            raise RuntimeError("the server listens on no TCP port")
         return self.server.port if self.server is not None else int(self._where["port"])
 
     def _new_server(self) -> SMTPServer:
-        self._shared = Shared(self.handler, self.settings, SMTP.auth_methods)
-        return SMTPServer(self._shared, self.factory, ssl_context=self.ssl_context, **self._where)
+        shared = self._shared = Shared(self.handler, self.settings, SMTP.auth_methods)
+        # One to look at: what is wrong with the factory shows at the start, and not when the first client comes.
+        protocol = self.factory()
+        if protocol.shared is not shared:
+            shared = protocol.shared
+        elif protocol.auth_methods is not SMTP.auth_methods:
+            shared = self._shared = Shared(self.handler, self.settings, protocol.auth_methods)
+        return SMTPServer(shared, self.factory, ssl_context=self.ssl_context, **self._where)
 
 
 class _ThreadedController(_ControllerBase):
@@ -182,8 +213,10 @@ class _ThreadedController(_ControllerBase):
         self._loop_factory = loop_factory
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._main_task: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
-        self._please_stop: asyncio.Event | None = None
+        self._please_stop = asyncio.Event()
+        self._is_wanted = False
         self._grace = GRACE
 
     def start(self) -> None:
@@ -196,10 +229,13 @@ class _ThreadedController(_ControllerBase):
             raise RuntimeError("the controller is running")
         ready = threading.Event()
         self._failure = None
+        self._is_wanted = True
         self._thread = threading.Thread(target=self._run, args=(ready,), name="ehlo-controller", daemon=True)
         self._thread.start()
         if not ready.wait(self.ready_timeout):
-            self.stop(grace=0)
+            self._request_end(at_once=True)
+            self._thread.join()
+            self._thread = None
             raise TimeoutError(f"the server did not start within {self.ready_timeout:g} s")
         failure = self._take_failure()
         if failure is not None:
@@ -208,17 +244,19 @@ class _ThreadedController(_ControllerBase):
             raise failure
 
     def stop(self, grace: float = GRACE) -> None:
-        """Stop as ``Server.stop`` does, and return when the thread has ended; nothing happens when it does not run."""
+        """Stop as ``Server.stop`` does, and return when the thread has ended; nothing happens when it does not run.
+
+        Called in that very thread, by a coroutine hook, it returns at once.  A plain hook that calls it is waited for
+        no longer than ``grace``, as any other is.
+        """
         thread = self._thread
         if thread is None:
             return
         self._grace = grace
-        loop, please_stop = self._loop, self._please_stop
-        if loop is not None and please_stop is not None:
-            with contextlib.suppress(RuntimeError):  # closed already: the thread is about to end
-                loop.call_soon_threadsafe(please_stop.set)
-        thread.join()
-        self._thread = None
+        self._request_end(at_once=False)
+        if thread is not threading.current_thread():
+            thread.join()
+            self._thread = None
 
     def __enter__(self) -> Self:
         """Start."""
@@ -235,19 +273,33 @@ class _ThreadedController(_ControllerBase):
         failure, self._failure = self._failure, None
         return failure
 
+    def _request_end(self, *, at_once: bool) -> None:
+        """Let the thread end.  ``at_once``: even if the server has not come to serving yet."""
+        self._is_wanted = False  # first: a thread that has no loop yet looks at this when it has one
+        loop, main_task = self._loop, self._main_task
+        if loop is not None and main_task is not None:
+            with contextlib.suppress(RuntimeError):  # closed already: the thread is about to end
+                loop.call_soon_threadsafe(main_task.cancel if at_once else self._please_stop.set)
+
     def _run(self, ready: threading.Event) -> None:
         try:
             with asyncio.Runner(loop_factory=self._loop_factory) as runner:
                 runner.run(self._main(ready))
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
-            self._failure = error
+        except BaseException as error:
+            if ready.is_set():
+                log.exception("the thread of a controller ends")
+            else:
+                self._failure = error  # raised in the thread that waits for it
         finally:
-            self.server = self._loop = self._please_stop = None
+            self.server = self._loop = self._main_task = None
             ready.set()
 
     async def _main(self, ready: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
         self._please_stop = asyncio.Event()
+        self._main_task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        if not self._is_wanted:
+            return
         self.server = self._new_server()
         async with self.server:
             ready.set()
@@ -348,17 +400,19 @@ class _LoopController(_ControllerBase):
 
     async def stop(self, grace: float = GRACE) -> None:
         """Stop as ``Server.stop`` does; nothing happens when it does not run."""
-        server, self.server = self.server, None
-        if server is not None:
-            await server.stop(grace)
+        if self.server is not None:
+            try:
+                await self.server.stop(grace)
+            finally:
+                self.server = None
 
     def begin(self) -> None:
         """Listen; connections are served when the loop runs.  ``RuntimeError`` if it runs now."""
-        self._the_loop().run_until_complete(self.start())
+        self._run_in_loop(self.start())
 
     def end(self, grace: float = GRACE) -> None:
         """Stop; for a loop that does not run."""
-        self._the_loop().run_until_complete(self.stop(grace))
+        self._run_in_loop(self.stop(grace))
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -371,10 +425,14 @@ class _LoopController(_ControllerBase):
         """Stop."""
         await self.stop()
 
-    def _the_loop(self) -> asyncio.AbstractEventLoop:
-        if self.loop is None:
-            raise RuntimeError("begin() and end() need the loop that was given to the controller")
-        return self.loop
+    def _run_in_loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            if self.loop is None:
+                raise RuntimeError("begin() and end() need the loop that was given to the controller")
+            self.loop.run_until_complete(coroutine)
+        except RuntimeError:
+            coroutine.close()  # if the loop has refused it, it would complain that nobody awaited it
+            raise
 
 
 class UnthreadedController(_LoopController):

@@ -8,6 +8,7 @@ its class; it calls hooks, and makes replies of what they answer.  It does not k
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
 import logging
@@ -20,6 +21,8 @@ from ehlo.errors import (
     BadSequence,
     Disconnected,
     Goodbye,
+    HandlerError,
+    HookTimeout,
     LineTooLong,
     ProtocolError,
     SessionEnded,
@@ -28,7 +31,9 @@ from ehlo.errors import (
     UnknownCommand,
 )
 from ehlo.hooks import Status, as_reply, encode_answer, is_coroutine_function
+from ehlo.net.clients import UNLIMITED, Client
 from ehlo.net.connection import Connection
+from ehlo.net.limits import ConnectionRefused, EarlyTalker
 from ehlo.net.tls import tls_info
 from ehlo.protocol.commands import (
     AUTH_LINE_LIMIT,
@@ -115,6 +120,7 @@ class Dispatcher(Connection):
     _offer: Offer
     _offered: frozenset[str]
     _announced_chunk: Chunk
+    _client: Client = UNLIMITED
     # The attributes that this client may give with XCLIENT and XFORWARD.
     _xclient: tuple[str, ...] = ()
     _xforward: tuple[str, ...] = ()
@@ -146,11 +152,14 @@ class Dispatcher(Connection):
         self._data_timeout = settings.data_timeout
         self._data_rate_floor = settings.data_rate_floor
         self._hook_timeout = settings.hook_timeout
+        self._tls_timeout = settings.tls_handshake_timeout
         self._farewell: Disconnect | None = None
         self._refusal: Reply | None = None
         self._verb = ""
         self._errors = 0
         self._calls: dict[str, int] | None = {} if settings.call_limits else None
+        self._counts_commands = self._calls is not None
+        self._stats = shared.stats
 
     @property
     def hostname(self) -> str:
@@ -226,13 +235,16 @@ class Dispatcher(Connection):
         try:
             if is_coroutine:
                 return await function(*args)
-            result = await self.loop.run_in_executor(self.shared.threads, functools.partial(function, *args))
+            call = functools.partial(_call_plain, contextvars.copy_context(), function, *args)
+            result = await self.loop.run_in_executor(self.shared.threads, call)
             return await result if inspect.isawaitable(result) else result
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             expired = self._expired_hook()
-            if expired is None:
+            if expired is not None:
+                raise expired from None
+            if self.task.cancelling():
                 raise
-            raise expired from None
+            raise HandlerError("waited for something that was cancelled") from error
         finally:
             if self._hook_expired:
                 self._expired_hook()  # the hook caught the cancellation and went on
@@ -253,6 +265,7 @@ class Dispatcher(Connection):
         why = Disconnect.FAILURE
         self.session = self._create_session()
         self.envelope = self._create_envelope()
+        self._stats.sessions_opened += 1
         try:
             await self._enter()
             await self._welcome()
@@ -261,6 +274,7 @@ class Dispatcher(Connection):
             why = self._farewell
         except Goodbye as goodbye:
             why = Disconnect(goodbye.why)
+            self._stats.tls_failures += why is Disconnect.TLS
             log.info("session %s: %s", self.session.id, goodbye)
             if goodbye.is_told:
                 self._write(encode_answer(goodbye.status)[1])
@@ -274,7 +288,11 @@ class Dispatcher(Connection):
             log.exception("session %s: failed", self.session.id)
             self._write(b"421 4.3.0 Internal error, closing connection\r\n")
         finally:
-            await self._say_disconnected(why)
+            self._stats.count(f"sessions_ended_{why}")
+            try:
+                await self._say_disconnected(why)
+            finally:
+                self._client.disconnect()
 
     async def _say_disconnected(self, why: Disconnect) -> None:
         log.debug("session %s: ended: %s", self.session.id, why)
@@ -285,12 +303,29 @@ class Dispatcher(Connection):
 
     async def _enter(self) -> None:
         """Know who is there: through a PROXY header and TLS, where they come first."""
+        self._admit_client()
         self.session.ssl = tls_info(self.transport)
+
+    def _admit_client(self) -> None:
+        """Count the session as one of its client; ``ConnectionRefused``."""
+        client, self._client = self._client, UNLIMITED
+        client.disconnect()
+        try:
+            self._client = client = self.shared.clients.connect(self.session.peer)
+        except ConnectionRefused as refusal:
+            # What expects a handshake cannot be told.
+            refusal.is_told = self.tls_from_start is None or self.session.ssl is not None
+            raise
+        self._counts_commands = self._calls is not None or client.counts_commands
 
     async def _welcome(self) -> None:
         if self.shared.hostname is None:
             await self.loop.run_in_executor(self.shared.threads, self.shared.look_up_hostname)
         self._forget_offer()
+        delay = self._client.greet_delay
+        if delay is not None and not await self._is_silent(delay):
+            self._stats.refused_early_talkers += 1
+            raise EarlyTalker
         await self._greet()
 
     async def _greet(self) -> None:
@@ -301,6 +336,7 @@ class Dispatcher(Connection):
         if greeting.is_positive:
             return
         log.info("session %s: refused: %s", self.session.id, greeting)
+        self._stats.refused_by_hook += 1
         # RFC 5321 §3.1: after a 554 greeting the client says QUIT, and anything else gets 503.
         if greeting.is_transient or greeting.code == 521:
             self.end_session(Disconnect.REFUSED)
@@ -325,9 +361,10 @@ class Dispatcher(Connection):
         self._is_busy = False
         self._verb = verb = ""
         if self._framer.expects_data():
-            await self._drop_data()  # the chunk of a BDAT that was refused
+            await self._drop_data()  # the chunk of a BDAT that was answered without a look at it
         try:
             line = await self._next_line(self._longest_line, self.settings.timeout)
+            self._stats.commands += 1
             verb, arg = parse_command(line)
             self._verb = verb
             entry = self._verbs.get(verb)
@@ -351,8 +388,8 @@ class Dispatcher(Connection):
         """What runs a verb that is known, short enough and allowed now; raises what is wrong with another."""
         if self._refusal is not None and verb != "QUIT":
             raise StandingRefusal(self._refusal)
-        if self._calls is not None:
-            self._count_call(verb if entry is not None else "")
+        if self._counts_commands:
+            self._count_command(verb, entry)
         if entry is None:
             raise UnknownCommand
         command = entry.command
@@ -376,22 +413,34 @@ class Dispatcher(Connection):
             return self.command_size_limit
         return command.line_limit or self._offer.path_line_limit
 
-    def _count_call(self, verb: str) -> None:
+    def _count_command(self, verb: str, entry: VerbEntry | None) -> None:
+        self._client.command(is_junk=entry is None or entry.command.is_junk)
         limits, calls = self.settings.call_limits, self._calls
-        assert limits is not None
-        assert calls is not None
+        if limits is None or calls is None:
+            return
+        verb = verb if entry is not None else ""
         calls[verb] = calls.get(verb, 0) + 1
         if calls[verb] > limits.get(verb, limits["*"]):
+            self._stats.limit_command_call += 1
             raise Goodbye(f"{verb or 'unknown commands'} too often", text=f"{verb or 'Command'} sent too many times")
 
     def _count_error(self) -> None:
         self._errors += 1
         if self._errors >= self.settings.error_limit:
+            self._stats.limit_error += 1
             raise Goodbye("too many errors")
 
     async def _refuse(self, verb: str, error: ProtocolError) -> None:
         log.info("session %s: %s refused: %s: %s", self.session.id, verb or "line", error.status, error)
-        await self._say(verb, error.reply if isinstance(error, StandingRefusal) else error.status)
+        self._stats.errors += 1
+        if error.is_counted:
+            await self._pause(self._client.error())
+        status: Status
+        try:
+            status = error.reply if isinstance(error, StandingRefusal) else as_reply(error.status)
+        except HandlerError as mistake:  # a hook raised it with a text of its own
+            status = await self._apology(verb, mistake)
+        await self._say(verb, status)
         if verb == "DATA" and self._framer.buffered:
             # They are mail data that the client sent without waiting for 354: to run them would be smuggling.
             raise Goodbye("octets behind a refused DATA", text="Mail data without permission, closing connection")
@@ -401,6 +450,8 @@ class Dispatcher(Connection):
     async def _apology(self, verb: str, error: Exception) -> Status:
         """Log a failure of ours or of the handler's; give what the client is told of it."""
         log.error("session %s: %s failed", self.session.id, verb or "command", exc_info=error)
+        self._stats.hook_exceptions += 1
+        self._stats.hook_timeouts += isinstance(error, HookTimeout)
         try:
             status = await self.handle_exception(error)
             encode_answer(status)
@@ -410,7 +461,12 @@ class Dispatcher(Connection):
         return status
 
     async def _say(self, verb: str, status: Status) -> None:
-        """Answer ``verb`` with what went wrong.  RFC 2034 §4: a reply to HELO or EHLO has no enhanced status code."""
+        """Answer ``verb`` with what went wrong.  RFC 2034 §4: a reply to HELO or EHLO has no enhanced status code.
+
+        The chunk of a BDAT that is refused is dropped "before sending the appropriate 5XX or 4XX code" (RFC 3030 §2).
+        """
+        if self._framer.expects_data():
+            await self._drop_data()
         with_enhanced = verb not in {"HELO", "EHLO", "LHLO"}
         self._write(as_reply(status).encode(with_enhanced=with_enhanced, utf8=self.envelope.smtp_utf8))
         await self._drain()
@@ -418,9 +474,9 @@ class Dispatcher(Connection):
     def _is_between_transactions(self) -> bool:
         return self.envelope.mail_from is None
 
-    def _settle(self, answer: Any, default: str) -> EncodedReply:
-        """Code and octets of what a hook answered, or of the default."""
-        return encode_answer(default if answer is None else answer, utf8=self.envelope.smtp_utf8)
+    def _settle(self, answer: Any, default: str, *, utf8: bool = False) -> EncodedReply:
+        """Code and octets of what a hook answered, or of the default.  ``utf8``: this command asked for UTF-8."""
+        return encode_answer(default if answer is None else answer, utf8=utf8 or self.envelope.smtp_utf8)
 
     async def _send(self, reply: EncodedReply) -> None:
         self._write(reply.data)
@@ -436,6 +492,14 @@ class Dispatcher(Connection):
     def _forget_offer(self) -> None:
         self._offer = self._current_offer()
         self._offered = frozenset()
+
+
+def _call_plain(context: contextvars.Context, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a plain function, in its thread.  A StopIteration would not come back from there: no future takes one."""
+    try:
+        return context.run(function, *args)
+    except StopIteration as error:
+        raise RuntimeError("StopIteration in a plain function") from error
 
 
 def _collect(cls: type[Dispatcher]) -> None:

@@ -249,7 +249,7 @@ class Goodbye(ProtocolError):
     enhanced = "4.7.0"
     text = "Too many errors, closing connection"
     why: ClassVar[str] = "errors"
-    is_told: ClassVar[bool] = True
+    is_told: bool = True
 
 
 class IdleTimeout(Goodbye):

@@ -67,7 +67,10 @@ def encode_answer(status: Status, *, utf8: bool = False) -> EncodedReply:
             raise HandlerError(f"{error}: {status!r}") from error
     else:
         reply = as_reply(status)
-        encoded = EncodedReply(reply.code, reply.encode(utf8=utf8))
+        try:
+            encoded = EncodedReply(reply.code, reply.encode(utf8=utf8))
+        except UnicodeEncodeError as error:
+            raise HandlerError(f"lone surrogates: {reply!r}") from error
     if 300 <= encoded.code < 400:
         raise HandlerError(f"a hook answered {encoded.code}")
     return encoded

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class LMTP(SMTP):
     """One LMTP session.
 
-    ``handle_DATA`` may return one status for all recipients, or a list with one for each of ``envelope.rcpt_tos``, in
-    their order; None in it means the default.  LHLO calls ``handle_EHLO``.
+    ``handle_DATA`` may return one status for all recipients, or a list with one for each RCPT that was accepted, in
+    their order: that of ``envelope.rcpt_tos``, unless a hook changed it.  None in it means the default.  LHLO calls
+    ``handle_EHLO``.
     """
 
     protocol_name: ClassVar[str] = "LMTP"
@@ -31,7 +32,7 @@ class LMTP(SMTP):
         """RFC 2033 §4.2: as many replies as there were accepted recipients, in the order of RCPT."""
         if self._chunk is not None and not self._chunk.is_last:
             return super()._encode_outcome(envelope, outcome)  # a chunk that failed; no end of data
-        count = self._accepted_recipients  # a hook may have changed the list meanwhile
+        count = self._accepted_recipients  # a hook may have changed the list
         outcomes = outcome if isinstance(outcome, list) else [outcome] * count
         if len(outcomes) != count:
             raise HandlerError(f"handle_DATA returned {len(outcomes)} statuses for {count} recipients")

@@ -132,6 +132,8 @@ class Envelope:
 
     ``mail_from`` is None before MAIL and ``""`` for the null reverse-path.  ``content`` is None before the end of
     data, and stays None where the content is streamed.  ``is_chunked``: a BDAT command has brought some of it.
+    ``accepted_recipients`` is how many RCPT commands were accepted, however many recipients a hook made of them: LMTP
+    owes so many replies (RFC 2033 §4.2).
 
     A transaction is one object: RSET, EHLO, the end of data and a failed data phase all put a new one in its place.
     """
@@ -143,6 +145,7 @@ class Envelope:
         self.smtp_utf8 = False
         self.rcpt_tos: list[str] = []
         self.rcpt_options: list[str] = []
+        self.accepted_recipients = 0
         self.content: bytes | None = None
         self.is_chunked = False
         self._id: str | None = None

@@ -6,10 +6,12 @@ import logging
 import ssl
 import warnings
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
+
+from ehlo.net.limits import NO_LIMITS, LimitSettings
 
 if TYPE_CHECKING:
     from ehlo.auth import AuthResult
@@ -49,7 +51,7 @@ class ControllerParameters(TypedDict, total=False):
     auth_require_tls: bool
     auth_exclude_mechanism: Collection[str] | None
     command_call_limit: int | Mapping[str, int] | None
-    authenticator: Authenticator | None
+    authenticator: Authenticator | object
     proxy_protocol_timeout: float | None
     proxy_networks: Collection[str]
     xclient_networks: Collection[str]
@@ -68,6 +70,7 @@ class ControllerParameters(TypedDict, total=False):
     bare_newlines: BareNewlines
     line_length_limit: int | None
     local_part_limit: int
+    limits: LimitSettings
     ignore_parameters: Collection[str]
     pass_parameters: Collection[str]
 
@@ -107,8 +110,8 @@ class Settings:
     """Names of mechanisms that are not to be offered."""
     command_call_limit: int | Mapping[str, int] | None = field(default=None, hash=False)
     """How often a verb may come in one session: one number, or one for each verb and "*" for the others."""
-    authenticator: Authenticator | None = field(default=None, hash=False)
-    """``f(server, session, envelope, mechanism, auth_data) -> AuthResult``, plain (runs in a thread) or coroutine."""
+    authenticator: Authenticator | object = field(default=None, hash=False)
+    """``f(server, session, envelope, mechanism, auth_data) -> AuthResult``, or an object: see ``ehlo.auth``."""
     proxy_protocol_timeout: float | None = None
     """Not None: connections from ``proxy_networks`` begin with a PROXY header, which must be whole within this time."""
     proxy_networks: Collection[str] = ()
@@ -131,9 +134,9 @@ class Settings:
     recipient_limit: int = 1000
     """Recipients of one transaction; more get 452.  At least 100 (RFC 5321 §4.5.3.1.8)."""
     recipient_domain_limit: int | None = None
-    """Different domains among them; more get 452."""
+    """Different domains of the recipients of one session (RFC 9422 §4.3); more get 452."""
     mail_limit: int | None = None
-    """Transactions of one session; the next gets 421 and the connection is closed."""
+    """MAIL commands of one session, accepted or not (RFC 9422 §4.1); the next gets 421 and the connection is closed."""
     error_limit: int = 50
     """Commands that break the protocol, of one session; then 421 and close."""
     auth_failure_limit: int = 5
@@ -141,6 +144,8 @@ class Settings:
     bare_newlines: BareNewlines = BareNewlines.REFUSE
     line_length_limit: int | None = None
     """Longest line of mail data with its CRLF; None: any (RFC 5321 §4.5.3.1.6 says 1000, real mail says otherwise)."""
+    limits: LimitSettings = NO_LIMITS
+    """What clients and sessions may do, together and each: see ``ehlo.net.limits``."""
     local_part_limit: int = 0
     """Octets of a local part; 0: any.  §4.5.3.1.1 says 64 and asks receivers not to insist; VERP and SRS pass it."""
     ignore_parameters: Collection[str] = ()
@@ -153,11 +158,12 @@ class Settings:
         """Check, and bring collections into the form that is looked up."""
         if self.data_size_limit is not None and not isinstance(self.data_size_limit, int):
             raise TypeError("data_size_limit must be int or None")
+        if (self.data_size_limit or 0) < 0:
+            raise ValueError("data_size_limit must not be negative")
         for name in _POSITIVE:
-            if getattr(self, name) <= 0:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
                 raise ValueError(f"{name} must be > 0")
-        if self.proxy_protocol_timeout is not None and self.proxy_protocol_timeout <= 0:
-            raise ValueError("proxy_protocol_timeout must be > 0")
         if self.proxy_protocol_timeout is not None and not self.proxy_networks:
             raise ValueError('proxy_protocol_timeout needs proxy_networks: who is believed, as in ["10.0.0.0/8"]')
         if self.recipient_limit < RECIPIENT_LIMIT_LEAST:
@@ -170,16 +176,37 @@ class Settings:
             warnings.warn("auth_required without auth_require_tls lets passwords pass in clear", stacklevel=3)
         self._assign("call_limits", _call_limits(self.command_call_limit))
         self._assign("data_size_limit", self.data_size_limit or None)
-        for name in ("auth_exclude_mechanism", "ignore_parameters", "pass_parameters"):
-            self._assign(name, frozenset(word.upper() for word in getattr(self, name) or ()))
+        for name in _WORDS:
+            words = getattr(self, name) or ()
+            if isinstance(words, str):
+                raise TypeError(f'{name} is a collection of words, as in ["{words}"]')
+            self._assign(name, frozenset(words if name.endswith("networks") else map(str.upper, words)))
         self._assign("bare_newlines", BareNewlines(self.bare_newlines))
 
     def _assign(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
 
-_POSITIVE = ("timeout", "data_timeout", "tls_handshake_timeout", "hook_timeout", "hook_threads", "error_limit")
-_NAMES = frozenset(f.name for f in fields(Settings) if f.init)
+_POSITIVE = (
+    "timeout",
+    "data_timeout",
+    "tls_handshake_timeout",
+    "hook_timeout",
+    "hook_threads",
+    "error_limit",
+    "mail_limit",
+    "recipient_domain_limit",
+    "line_length_limit",
+    "proxy_protocol_timeout",
+)
+_WORDS = (
+    "auth_exclude_mechanism",
+    "ignore_parameters",
+    "pass_parameters",
+    "proxy_networks",
+    "xclient_networks",
+    "xforward_networks",
+)
 
 
 def _call_limits(limit: int | Mapping[str, int] | None) -> Mapping[str, int] | None:

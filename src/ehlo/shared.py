@@ -7,6 +7,7 @@ handlers; does not know any connection.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import weakref
 from collections.abc import Collection, Mapping
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ehlo.auth import find_answers, mechanism_name
 from ehlo.hooks import Hook, find_hooks, honoured
+from ehlo.net.clients import ClientTable
 from ehlo.net.networks import Networks
 from ehlo.net.tls import note_server_names
 from ehlo.protocol import sasl
@@ -23,6 +25,7 @@ from ehlo.protocol.commands import COMMAND_LINE_LIMIT
 from ehlo.protocol.extensions import Capabilities, offer
 from ehlo.protocol.parameters import MAIL_PARAMETERS, RCPT_PARAMETERS, line_allowance
 from ehlo.protocol.replies import Reply
+from ehlo.stats import Stats
 
 if TYPE_CHECKING:
     from ehlo.protocol.tlsinfo import TLSInfo
@@ -52,6 +55,8 @@ class Shared:
 
     def __init__(self, handler: object, settings: Settings, methods: Mapping[str, str]) -> None:
         self.settings = settings
+        self.stats = Stats()
+        self.clients = ClientTable(settings.limits, _now, self.stats)
         self.hooks: Mapping[str, Hook] = find_hooks(handler)
         self.honoured = honoured(handler)
         self.hostname = settings.hostname
@@ -159,6 +164,11 @@ class Shared:
             built_in = ["PLAIN", "LOGIN"]
         names = [*built_in, *sorted(overridden - set(built_in)), *sorted(own)]
         return tuple(name for name in names if name not in excluded)
+
+
+def _now() -> float:
+    """The loop's time: that of the timeouts, in tests too."""
+    return asyncio.get_running_loop().time()
 
 
 _cache: dict[tuple[int, type, Settings], tuple[weakref.ref[Any], Shared]] = {}

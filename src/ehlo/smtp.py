@@ -39,7 +39,7 @@ from ehlo.protocol.parameters import (
     split_parameters,
 )
 from ehlo.protocol.replies import EncodedReply, Reply
-from ehlo.session import Disconnect, Envelope, Recipient
+from ehlo.session import Disconnect, Recipient
 from ehlo.smtp_auth import Authentication
 from ehlo.smtp_data import Reception
 from ehlo.smtp_proxied import Proxied
@@ -57,8 +57,7 @@ class SMTP(Authentication, Reception, Proxied):
     """
 
     _mails = 0
-    _domains_of: Envelope | None = None
-    _domains: set[str]
+    _domains: frozenset[str] = frozenset()
 
     # Greeting
 
@@ -66,7 +65,7 @@ class SMTP(Authentication, Reception, Proxied):
     async def smtp_HELO(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.1."""
         hostname = self._helo_name(arg)
-        before = self.session.host_name
+        before = self._forget_greeting()
         try:
             reply = self._settle_greeting(await self._call_handler_hook("HELO", hostname), [self.hostname])
         except BaseException:
@@ -79,7 +78,7 @@ class SMTP(Authentication, Reception, Proxied):
     async def smtp_EHLO(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.1: the offer, which the hook may change."""
         hostname = self._helo_name(arg)
-        before = self.session.host_name
+        before = self._forget_greeting()
         offer = self._offer = self._current_offer()
         if "EHLO" not in self.shared.hooks:
             self._greeted(hostname, before, EncodedReply(250, offer.data), offer.keywords)
@@ -90,12 +89,19 @@ class SMTP(Authentication, Reception, Proxied):
             answer = await self._call_handler_hook("EHLO", hostname, lines)
             if isinstance(answer, list):
                 lines, answer = answer, None
+            elif answer is not None:
+                lines = list(as_reply(answer).lines)
             reply = self._settle_greeting(answer, lines)
         except BaseException:
             self.session.host_name = before
             raise
         self._greeted(hostname, before, reply, frozenset(line.partition(" ")[0].upper() for line in lines[1:]))
         await self._send(reply)
+
+    def _forget_greeting(self) -> str | None:
+        """Take the name of an earlier greeting away, so that it can be seen whether the hook records one."""
+        before, self.session.host_name = self.session.host_name, None
+        return before
 
     def _settle_greeting(self, answer: Any, lines: list[str]) -> EncodedReply:
         """What HELO and EHLO are answered: no enhanced status codes (RFC 2034 §4)."""
@@ -115,7 +121,7 @@ class SMTP(Authentication, Reception, Proxied):
         if reply.code >= 400:
             session.host_name = before
             return
-        if session.host_name == before:
+        if session.host_name is None:
             # What a trusted host says of its client counts, not what it says of itself.
             session.host_name = hostname if session.xclient is None else session.xclient.helo or hostname
         session.extended_smtp = keywords is not None
@@ -128,6 +134,11 @@ class SMTP(Authentication, Reception, Proxied):
     async def smtp_MAIL(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.2."""
         settings = self.settings
+        # RFC 9422 §4.1: MAILMAX counts every MAIL, whether it is accepted or not.
+        self._mails += 1
+        if self._mails > (settings.mail_limit or math.inf):
+            self._stats.limit_mail += 1
+            raise Goodbye("over mail_limit", text="Too many messages in one session")
         path = parse_reverse_path(arg or "", local_part_limit=settings.local_part_limit)
         options = split_parameters(path.parameters) if path.parameters else []
         parameters = parse_mail_parameters(
@@ -135,10 +146,9 @@ class SMTP(Authentication, Reception, Proxied):
         )
         if parameters is not NO_MAIL_PARAMETERS:
             self._check_promises(parameters)
-        if self._mails >= (settings.mail_limit or math.inf):
-            raise Goodbye("over mail_limit", text="Too many messages in one session")
         if not path.mailbox.isascii() and not parameters.smtputf8:
             raise AddressNeedsUTF8
+        self._client.message()
         envelope = self.envelope
         envelope.smtp_utf8 = parameters.smtputf8
         envelope.mail_parameters = parameters
@@ -152,7 +162,6 @@ class SMTP(Authentication, Reception, Proxied):
         if reply.code >= 400:
             self._set_rset_state()
         else:
-            self._mails += 1
             if envelope.mail_from is None:
                 envelope.mail_from = path.mailbox
             if options and not envelope.mail_options:
@@ -178,8 +187,9 @@ class SMTP(Authentication, Reception, Proxied):
     async def smtp_RCPT(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.3."""
         settings, envelope = self.settings, self.envelope
-        before = len(envelope.rcpt_tos)
-        if before >= settings.recipient_limit:
+        before = envelope.rcpt_tos[:]
+        if len(before) >= settings.recipient_limit:
+            self._stats.limit_recipient += 1
             raise TooManyRecipients
         path = parse_forward_path(arg or "", local_part_limit=settings.local_part_limit)
         options = split_parameters(path.parameters) if path.parameters else []
@@ -190,31 +200,51 @@ class SMTP(Authentication, Reception, Proxied):
             raise AddressNeedsUTF8
         if settings.recipient_domain_limit is not None:
             self._count_domain(path.mailbox, settings.recipient_domain_limit)
+        self._client.recipient()
         recipient = Recipient(path.mailbox, tuple(options), parameters)
         try:
             answer = await self._call_handler_hook("RCPT", recipient, options)
             reply = self._settle(answer, "250 2.1.5 OK")
         except BaseException:
-            del envelope.rcpt_tos[before:]
+            envelope.rcpt_tos[:] = before
             raise
         if reply.code >= 400:
-            del envelope.rcpt_tos[before:]
+            envelope.rcpt_tos[:] = before
+            self._stats.recipients_refused += 1
         else:
-            added = envelope.rcpt_tos[before:] or [recipient]
-            envelope.rcpt_tos[before:] = [
-                each if isinstance(each, Recipient) else Recipient(each, tuple(options), parameters) for each in added
-            ]
-            envelope.rcpt_options.extend(options)
+            self._stats.recipients_accepted += 1
+            self._record_recipient(recipient, before)
         await self._send(reply)
 
+    def _record_recipient(self, recipient: Recipient, before: list[str]) -> None:
+        """Put a recipient among those ``before`` it, unless the hook has; what the hook has put there is of this RCPT.
+
+        A hook may filter and sort the list too, so what is new is what was not there before, wherever it stands.
+        """
+        envelope = self.envelope
+        envelope.accepted_recipients += 1
+        envelope.rcpt_options.extend(recipient.options)
+        rcpt_tos = envelope.rcpt_tos
+        if "RCPT" not in self.shared.hooks:
+            rcpt_tos.append(recipient)
+            return
+        known = set(map(id, before))
+        if len(rcpt_tos) <= len(before) and all(id(each) in known for each in rcpt_tos):
+            rcpt_tos.append(recipient)
+        rcpt_tos[:] = [
+            each
+            if isinstance(each, Recipient) or id(each) in known
+            else Recipient(each, recipient.options, recipient.parameters)
+            for each in rcpt_tos
+        ]
+
     def _count_domain(self, mailbox: str, limit: int) -> None:
-        """RFC 9422 §4.3: RCPTDOMAINMAX."""
-        if self._domains_of is not self.envelope:
-            self._domains_of, self._domains = self.envelope, set()
+        """RFC 9422 §4.3: RCPTDOMAINMAX is for the whole session."""
         domain = split_mailbox(mailbox)[1].lower()
         if domain not in self._domains and len(self._domains) >= limit:
+            self._stats.limit_recipient_domain += 1
             raise TooManyRecipients("over recipient_domain_limit", text="Too many recipient domains")
-        self._domains.add(domain)
+        self._domains |= {domain}
 
     @syntax("RSET")
     async def smtp_RSET(self, arg: str | None) -> None:
@@ -245,16 +275,25 @@ class SMTP(Authentication, Reception, Proxied):
         """RFC 5321 §4.1.1.6; 252 is the answer of a server that does not tell who lives there (§7.3)."""
         if arg is None:
             raise ArgumentError("VRFY of nobody", text="Syntax: VRFY <address>")
+        text, is_utf8 = self._without_smtputf8(arg)
         default = "252 2.5.2 Cannot VRFY user, but will accept message and attempt delivery"
-        await self._send(self._settle(await self._call_handler_hook("VRFY", arg), default))
+        await self._send(self._settle(await self._call_handler_hook("VRFY", text), default, utf8=is_utf8))
 
     @syntax("EXPN <list>")
     async def smtp_EXPN(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.7: nothing by itself."""
         if arg is None:
             raise ArgumentError("EXPN of nothing", text="Syntax: EXPN <list>")
+        text, is_utf8 = self._without_smtputf8(arg)
         default = CommandNotImplemented().status
-        await self._send(self._settle(await self._call_handler_hook("EXPN", arg), default))
+        await self._send(self._settle(await self._call_handler_hook("EXPN", text), default, utf8=is_utf8))
+
+    def _without_smtputf8(self, arg: str) -> tuple[str, bool]:
+        """The argument of VRFY or EXPN without its parameter, which asks for a reply in UTF-8 (RFC 6531 §3.7.4.2)."""
+        text, _, last = arg.rpartition(" ")
+        if text and last.isascii() and last.upper() == "SMTPUTF8" and "SMTPUTF8" in self._offered:
+            return text.rstrip(), True
+        return arg, False
 
     @syntax("ETRN <node>", when="_has_etrn")
     async def smtp_ETRN(self, arg: str | None) -> None:
@@ -308,6 +347,7 @@ class SMTP(Authentication, Reception, Proxied):
             log.warning("session %s: octets sent before the TLS handshake were dropped", self.session.id)
         self._write(b"220 2.0.0 Ready to start TLS\r\n")
         await self._start_tls(context, self.settings.tls_handshake_timeout)
+        self._stats.tls_handshakes += 1
         self.session.forget()
         self.session.ssl = tls_info(self.transport)
         self._set_rset_state()

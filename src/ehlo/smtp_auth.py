@@ -20,6 +20,7 @@ from ehlo.errors import (
     Goodbye,
     HandlerError,
     LineTooLong,
+    ProtocolError,
     UnknownMechanism,
 )
 from ehlo.hooks import is_coroutine_function
@@ -45,28 +46,55 @@ class Authentication(Dispatcher):
         name, *rest = (arg or "").split() if arg else [""]
         if not name or len(rest) > 1:
             raise ArgumentError("AUTH with 1 or 2 words", text="Syntax: AUTH <mechanism> [initial-response]")
+        self._client.auth_began()
+        is_failure = True
+        try:
+            is_failure = not await self._try(name, rest)
+        except Exception as error:
+            is_failure = isinstance(error, ProtocolError)  # and not a fault of ours, or of the line
+            raise
+        finally:
+            self._client.auth_ended(is_failure=is_failure)
+        if not is_failure:
+            self._stats.auth_successes += 1
+            return
+        self._stats.auth_failures += 1
+        self._auth_failures += 1
+        log.warning("session %s: AUTH %s failed, %d so far", self.session.id, name, self._auth_failures)
+        if self._auth_failures >= self.settings.auth_failure_limit:
+            self._stats.limit_auth_failure += 1
+            raise Goodbye("too many AUTH failures", text="Too many authentication failures, closing connection")
+
+    async def _try(self, name: str, rest: list[str]) -> bool:
+        """Let the client authenticate, and answer it; whether it succeeded."""
         answer = await self._call_handler_hook("AUTH", [name, *rest])
         if answer is not None:
             reply = self._settle(answer, "")
             self.session.authenticated = self.session.authenticated or reply.code == 235
             await self._send(reply)
-            return
-        name = name.upper()
+            return reply.code < 400
+        # Not upper() alone, which makes ASCII of what is none, such as U+0131.
+        name = name.upper() if name.isascii() else name
         if name not in self._mechanisms():
             raise UnknownMechanism
-        result = await self._authenticate(name, [name, *rest])
+        is_in = False
+        try:
+            result = await self._authenticate(name, [name, *rest])
+            default = "235 2.7.0 Authentication successful" if result.success else sasl.AuthenticationFailed().status
+            maybe_reply = None if result.handled else self._settle(result.message, default)
+            is_in = result.success
+        finally:
+            if not is_in:
+                self.session.login = None  # whatever the exchange found before somebody else said no
         if result.success:
             self.session.authenticated = True
             if result.auth_data is not None:
                 self.session.auth_data = result.auth_data
-        if not result.handled:
-            default = "235 2.7.0 Authentication successful" if result.success else sasl.AuthenticationFailed().status
-            await self._send(self._settle(result.message, default))
         if not result.success:
-            self._auth_failures += 1
-            log.warning("session %s: AUTH %s failed, %d so far", self.session.id, name, self._auth_failures)
-            if self._auth_failures >= self.settings.auth_failure_limit:
-                raise Goodbye("too many AUTH failures", text="Too many authentication failures, closing connection")
+            await self._pause(self._client.error())
+        if maybe_reply is not None:
+            await self._send(maybe_reply)
+        return result.success
 
     def _check_auth_is_possible(self) -> None:
         if not self.session.extended_smtp:
@@ -141,7 +169,8 @@ class Authentication(Dispatcher):
             if not isinstance(step.error, sasl.AuthenticationFailed):
                 raise step.error
             log.info("session %s: AUTH %s: %s", self.session.id, name, step.error)
-            return maybe_result or AuthResult(success=False)
+            # The right password does not help who asks to be somebody else.
+            return maybe_result if maybe_result and not maybe_result.success else AuthResult(success=False)
         self.session.login = step.identity.authzid
         return maybe_result or AuthResult(success=True, auth_data=step.identity)
 
@@ -164,8 +193,7 @@ class Authentication(Dispatcher):
         if method is not None:
             return await self._call(method, is_coroutine_function(method), question, self.session)
         if isinstance(question, sasl.CheckPassword):
-            function = self.settings.authenticator
-            assert function is not None
+            function: Any = self.settings.authenticator
             return await self._call(
                 function,
                 is_coroutine_function(function),

@@ -77,8 +77,10 @@ class Reception(Dispatcher):
     async def _receive(self, next_data: Callable[[], Awaitable[bytes]]) -> None:
         """Read a message to its end, give it to the handler, say what became of it; forget the transaction."""
         envelope = self.envelope
-        self._accepted_recipients = len(envelope.rcpt_tos)
+        # A subclass's own RCPT may not count.
+        self._accepted_recipients = envelope.accepted_recipients or len(envelope.rcpt_tos)
         reader = ContentReader(next_data, self._drop_data, self._framer, self.settings)
+        stats, replies = self._stats, []
         try:
             replies = await self._deliver(envelope, reader)
             self._log_message(envelope, reader, replies[0].data)
@@ -87,6 +89,14 @@ class Reception(Dispatcher):
             return
         finally:
             self._set_rset_state()
+            stats.data_octets += reader.size
+            if not replies:
+                stats.messages_aborted += 1
+            elif replies[0].code < 400 or any(reply.code < 400 for reply in replies):  # LMTP has several
+                stats.messages_accepted += 1
+                self._client.message_accepted()
+            else:
+                stats.messages_refused += 1
         for reply in replies:
             await self._send(reply)
 
@@ -126,6 +136,8 @@ class Reception(Dispatcher):
                 raise
             if not isinstance(error, DataAborted):
                 log.exception("session %s: handle_DATA_STREAM failed when its data were aborted", self.session.id)
+        finally:
+            chunks.close()
         if chunks.failure is None:
             await reader.skip()
             return answer
@@ -153,5 +165,5 @@ class Reception(Dispatcher):
                 reader.size,
                 self.session.ssl.version if self.session.ssl else "no",
                 self.session.login or "no",
-                reply.rstrip().decode(errors="replace"),
+                reply.rstrip().decode(errors="replace").replace("\r\n", " / "),
             )

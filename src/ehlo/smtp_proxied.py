@@ -44,13 +44,18 @@ class Proxied(Dispatcher):
 
     async def _enter(self) -> None:
         settings, session = self.settings, self.session
-        header = await self._pass_gate(settings.proxy_protocol_timeout or 0, settings.tls_handshake_timeout)
-        session.ssl = tls_info(self.transport)
+        header = await self._pass_gate(settings.proxy_protocol_timeout or 0)
         if header is not None:
             session.proxy_data = header
             # LOCAL is the proxy itself, on its own account, as when it looks whether we live.
             if header.command is ProxyCommand.PROXY and header.source is not None:
                 session.peer = header.source
+        # Before TLS: the handshake is the dearest part of a connection.
+        self._admit_client()
+        await self._pass_tls()
+        session.ssl = tls_info(self.transport)
+        self._stats.tls_handshakes += session.ssl is not None
+        if header is not None:
             answer = await self._call_handler_hook("PROXY", header)
             if answer is not None and encode_answer(answer).code >= 400:
                 raise GateClosed(f"handle_PROXY: {answer}")
@@ -71,8 +76,10 @@ class Proxied(Dispatcher):
         log.info("session %s: XCLIENT from %s: %s", session.id, session.peer, said)
         session.forget()
         session.xclient = said
-        if said.addr is not None:
-            session.peer = (said.addr, said.port or 0)
+        if "addr" in said.given:
+            # Where the client's address is unavailable, that of the host which says so is not the client's either.
+            session.peer = None if said.addr is None else (said.addr, said.port or 0)
+            self._admit_client()
         if said.login is not None:
             session.authenticated, session.login = True, said.login
         self._set_rset_state()

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ehlo.net.stepper import Stepper
+from ehlo.net.stepper import Begun, Stepper
 from tests.support import be_quiet, in_callback
 
 if TYPE_CHECKING:
@@ -705,6 +705,78 @@ async def test_another_task_that_waits_for_the_input_may_be_cancelled() -> None:
     assert actor.stepper.is_parked
     await actor.feed()
     await actor.end()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin at once from Python 3.12 on")
+async def test_another_task_may_wait_for_the_input_that_begins_at_once_within_a_step() -> None:
+    async def wait_for_the_child(actor: Actor) -> None:
+        await asyncio.eager_task_factory(actor.loop, actor.input())  # type: ignore[attr-defined,unused-ignore]
+
+    actor = await started(then(wait_for_the_child))
+    await actor.feed()
+    await actor.feed()
+    await be_quiet()
+    assert actor.did == [None]
+    await actor.feed()
+    await actor.end()
+
+
+# A coroutine that begins before it is awaited
+
+
+async def work(did: list[str], future: asyncio.Future[str]) -> None:
+    did.append("began")
+    try:
+        did.append(await future)
+        await asyncio.sleep(0)
+    finally:
+        did.append("ended")
+
+
+async def test_a_coroutine_can_begin_at_once_and_go_on_when_it_is_awaited() -> None:
+    did: list[str] = []
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    begun = Begun(work(did, future))
+    assert did == ["began"]
+    future.set_result("result")
+    await be_quiet()
+    assert did == ["began"]
+    await begun
+    assert did == ["began", "result", "ended"]
+
+
+async def test_the_failure_of_what_it_waits_for_arrives_in_a_coroutine_that_began() -> None:
+    did: list[str] = []
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    begun = Begun(work(did, future))
+    future.set_exception(LookupError())
+    with pytest.raises(LookupError):
+        await begun
+    assert did == ["began", "ended"]
+
+
+async def test_a_coroutine_that_began_is_cancelled_with_whoever_waits_for_it() -> None:
+    async def wait() -> None:
+        await begun
+
+    did: list[str] = []
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    begun = Begun(work(did, future))
+    waiting = asyncio.create_task(wait())
+    await be_quiet()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert future.cancelled()
+    assert did == ["began", "ended"]
+
+
+async def test_a_coroutine_that_began_can_be_dropped() -> None:
+    did: list[str] = []
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    Begun(work(did, future)).drop()
+    assert did == ["began", "ended"]
+    assert future.cancelled()
 
 
 # Nothing is left behind

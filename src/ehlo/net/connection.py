@@ -32,7 +32,7 @@ from ehlo.errors import (
     TLSFailed,
 )
 from ehlo.net.gate import ProxyGate
-from ehlo.net.stepper import Stepper
+from ehlo.net.stepper import Begun, Stepper
 from ehlo.net.timer import Deadline
 from ehlo.protocol.framing import Framer, Framing
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 UNREAD_LIMIT = 64 * 1024
 """Reading pauses above this; one read of the loop (up to 256 KiB) may overshoot it."""
+READ_SIZE = 64 * 1024
+"""Most octets that one read takes on asyncio, and after which others have a turn on uvloop."""
 UNSENT_LIMIT = 16 * 1024
 """Replies are handed to the transport at the latest when there are so many octets of them."""
 BURST = 100
@@ -58,7 +60,10 @@ class Owner(Protocol):
         """The transport is there."""
 
     def closed(self, connection: Connection) -> None:
-        """The coroutine has ended; nothing of it is left."""
+        """The coroutine has ended; nothing of it is left, but the transport may still have something to send."""
+
+    def gone(self, connection: Connection) -> None:
+        """The transport is closed."""
 
 
 class Connection(asyncio.Protocol):
@@ -66,7 +71,7 @@ class Connection(asyncio.Protocol):
 
     owner: Owner | None = None
     tls_from_start: ssl.SSLContext | None = None
-    """TLS that begins behind a PROXY header, and so with us, not with the listening socket."""
+    """TLS that begins with the connection, or behind its PROXY header (RFC 8314)."""
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
 
@@ -78,6 +83,7 @@ class Connection(asyncio.Protocol):
     _data_timeout: float = 180.0
     _data_rate_floor: int = 100
     _hook_timeout: float = 540.0
+    _tls_timeout: float = 30.0
 
     def __init__(self) -> None:
         self._framer = Framer()
@@ -90,12 +96,15 @@ class Connection(asyncio.Protocol):
         self._reading_is_paused = False
         self._writing_is_paused = False
         self._drained: asyncio.Future[None] | None = None
+        self._pause_over: asyncio.Future[None] | None = None
         self._is_busy = False
         self._hook_expired = False
         self._burst = 0
         self._data_wait = 0.0
         self._data_size = 0
+        self._data_turn = 0
         self._gate: ProxyGate | None = None
+        self._handshake: Begun | None = None
 
     def _converse(self) -> Coroutine[Any, Any, None]:
         """The dialogue: runs once, from connect to close."""
@@ -107,13 +116,19 @@ class Connection(asyncio.Protocol):
         """Begin the dialogue."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's do not derive from it
         self.loop = asyncio.get_running_loop()
+        if hasattr(transport, "max_size"):
+            # asyncio reads up to 256 KiB, and allocates as much for each line that comes.  That is more than malloc
+            # keeps at hand: a fresh mapping and its page faults for each read, or half of a small message's cost.
+            transport.max_size = READ_SIZE
         if self._expects_proxy_header():
             self._gate = ProxyGate(self, self.transport)
             self.transport.set_protocol(self._gate)
-        elif self.tls_from_start is not None:
-            self.transport.pause_reading()  # what comes is a handshake
         self._deadline = Deadline(self.loop, self._expired)
         self._stepper = Stepper(self.loop, self._run(), self._suspended)
+        if self._gate is None and self.tls_from_start is not None:
+            # What comes is a handshake, and it may come at once: uvloop begins to read when this method returns, and
+            # pausing here does not keep it from that.  So TLS takes the transport over before our task has its turn.
+            self._handshake = Begun(self._start_tls(self.tls_from_start, self._tls_timeout))
         if self.owner is not None:
             self.owner.opened(self)
 
@@ -124,6 +139,14 @@ class Connection(asyncio.Protocol):
         if self._framer.buffered > UNREAD_LIMIT and not self._reading_is_paused and not self._is_lost:
             self._reading_is_paused = True
             self.transport.pause_reading()
+        elif len(data) > READ_SIZE and not self._is_lost:
+            # libuv reads a socket up to 32 times on end, 8 MB of a message that fast, before it looks at another.
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not (self._reading_is_paused or self._is_lost or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what came whole, then close.
@@ -133,14 +156,18 @@ class Connection(asyncio.Protocol):
         """
         self._has_eof = True
         self._stepper.input_arrived()
-        return self.transport.get_extra_info("ssl_object") is None
+        # While start_tls() is about to return, ``transport`` is the plain one still.
+        return self._framer.state is not Framing.TLS and self.transport.get_extra_info("ssl_object") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone.  A hook that runs is not disturbed: it may be storing a message that came whole."""
         self._is_lost = self._has_eof = True
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+        self._end_pause()
         self._stepper.input_arrived()
+        if self.owner is not None:
+            self.owner.gone(self)
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -163,11 +190,19 @@ class Connection(asyncio.Protocol):
         """The task of this connection."""
         return self._stepper.task
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the transport is closed."""
+        return self._is_lost
+
     def stop(self) -> None:
         """Say 421 and close as soon as no transaction is open; at once between transactions."""
         self._is_stopping = True
+        self._end_pause()
         if self._stepper.awaits_input and self._is_between_transactions():
             self._end(ShuttingDown())
+        elif self._framer.state is Framing.TLS:
+            self.task.cancel()  # there is no language in which to tell a client amid its handshake
 
     def describe(self) -> str:
         """Who this is and what it does, for the log."""
@@ -199,12 +234,14 @@ class Connection(asyncio.Protocol):
     def _expect_data(self) -> None:
         """Mail data begin: 354 is written."""
         self._framer.expect(Framing.DATA)
+        self._data_turn += 1
         self._data_wait = 0.0
         self._data_size = 0
 
     def _expect_chunk(self, size: int) -> None:
         """The chunk of a BDAT command begins."""
         self._framer.expect_chunk(size)
+        self._data_turn += 1
         self._data_wait = 0.0
         self._data_size = 0
 
@@ -216,6 +253,7 @@ class Connection(asyncio.Protocol):
     async def _next_data(self) -> bytes:
         """The next octets of mail data or of a chunk; b"" at the end.  Every octet extends the time: see RATE_GRACE."""
         framer = self._framer
+        turn = self._data_turn
         while framer.expects_data():
             data = framer.next_data()
             if data:
@@ -226,9 +264,16 @@ class Connection(asyncio.Protocol):
             self._deadline.set(self._data_timeout)
             began = self.loop.time()
             await self._wait_for_input()
+            if turn != self._data_turn:
+                # A hook's own task has outlived its message: these octets are those of another one.
+                raise Disconnected("the message is over")
             self._data_wait += self.loop.time() - began
-            if self._data_wait > RATE_GRACE and self._data_size < self._data_rate_floor * self._data_wait:
+            arrived = self._data_size + framer.buffered
+            if self._data_wait > RATE_GRACE and arrived < self._data_rate_floor * self._data_wait:
                 raise IdleTimeout("mail data comes too slowly")
+        if framer.state is Framing.CLOSED:
+            # A hook's own task has outlived the session: what it has is not the whole.
+            raise Disconnected("the session is over")
         return b""
 
     async def _wait_for_input(self) -> None:
@@ -237,7 +282,11 @@ class Connection(asyncio.Protocol):
         if self._reading_is_paused:
             self._reading_is_paused = False
             self.transport.resume_reading()
+        self._flush()  # nobody notices when it is a hook's own task that waits
         await self._stepper.wait_for_input()
+        if self._is_busy:
+            # It was a task of the hook's own that waited: now it is the hook's time again.
+            self._deadline.set(self._hook_timeout)
         if self._verdict is not None:
             raise self._take_verdict()
 
@@ -262,48 +311,88 @@ class Connection(asyncio.Protocol):
                 await self._drained
             finally:
                 self._drained = None
+                self._is_busy = False  # the client's time is over; a hook that waited for it has its own again
         if self._is_lost:
             raise Disconnected("connection lost")
 
-    async def _pass_gate(self, proxy_timeout: float, tls_timeout: float) -> ProxyHeader | None:
-        """Read the PROXY header, if one is expected, then begin TLS, if it begins here.
-
-        Raises ``GateClosed`` when the header is malformed or late.
-        """
-        header = None
-        if self._gate is not None:
-            gate, self._gate = self._gate, None
-            try:
-                header = await asyncio.wait_for(gate.header, proxy_timeout)
-            except TimeoutError:
-                raise GateClosed("no PROXY header in time") from None
-            except ProtocolError as error:
-                raise GateClosed(str(error)) from error
-            self.transport.set_protocol(self)
-            if self.tls_from_start is None:
-                self.transport.resume_reading()
-        if self.tls_from_start is not None:
-            await self._start_tls(self.tls_from_start, tls_timeout)
+    async def _pass_gate(self, timeout: float) -> ProxyHeader | None:
+        """Read the PROXY header, if one is expected.  ``GateClosed`` when it is malformed or late."""
+        if self._gate is None:
+            return None
+        gate, self._gate = self._gate, None
+        try:
+            header = await asyncio.wait_for(gate.header, timeout)
+        except TimeoutError:
+            raise GateClosed("no PROXY header in time") from None
+        except ProtocolError as error:
+            raise GateClosed(str(error)) from error
+        self.transport.set_protocol(self)
+        if self.tls_from_start is None:
+            self.transport.resume_reading()
         return header
+
+    async def _pass_tls(self) -> None:
+        """Do the handshake, if TLS begins here.  ``TLSFailed`` ends the session."""
+        if self._handshake is not None:
+            handshake, self._handshake = self._handshake, None
+            await handshake
+        elif self.tls_from_start is not None:
+            await self._start_tls(self.tls_from_start, self._tls_timeout)
+
+    async def _is_silent(self, seconds: float) -> bool:
+        """Whether the client sends nothing for so long."""
+        self._deadline.set(seconds)
+        try:
+            while not self._framer.buffered:
+                await self._wait_for_input()
+        except IdleTimeout:
+            return True
+        return False
+
+    async def _pause(self, seconds: float) -> None:
+        """Let the client wait, while nobody's time runs.  It is over at once when the client is gone or we stop."""
+        if not seconds or self._is_lost or self._is_stopping:
+            return
+        self._pause_over = self.loop.create_future()
+        timer = self.loop.call_later(seconds, self._end_pause)
+        try:
+            await self._pause_over
+        finally:
+            timer.cancel()
+            self._pause_over = None
+
+    def _end_pause(self) -> None:
+        if self._pause_over is not None and not self._pause_over.done():
+            self._pause_over.set_result(None)
 
     async def _start_tls(self, context: ssl.SSLContext, timeout: float) -> None:
         """Change to TLS; plain octets that came before the handshake are dropped.  ``TLSFailed`` ends the session."""
         self._flush()
         plain = self.transport
         self._framer.expect(Framing.TLS)
-        # From here to the first suspension inside start_tls nothing can arrive; after it, only what was decrypted.
-        try:
-            transport = await self.loop.start_tls(plain, self, context, server_side=True, ssl_handshake_timeout=timeout)
-        except (OSError, EOFError) as error:  # ssl.SSLError, ConnectionError and TimeoutError are OSError
-            plain.abort()
-            raise TLSFailed(str(error)) from error
-        except asyncio.CancelledError:
-            plain.abort()
-            raise
-        if transport is None:
-            raise TLSFailed("connection lost")
-        self.transport = transport
+        # The handshake has a time of its own; that of hooks does not run.
+        self._deadline.clear()
+        self._is_busy = True
         self._reading_is_paused = False
+        # From here to the first suspension inside start_tls nothing can arrive; after it, only what was decrypted.
+        maybe_transport = None
+        try:
+            maybe_transport = await self.loop.start_tls(
+                plain, self, context, server_side=True, ssl_handshake_timeout=timeout
+            )
+        except (OSError, EOFError) as error:  # ssl.SSLError, ConnectionError and TimeoutError are OSError
+            raise TLSFailed(str(error)) from error
+        finally:
+            if maybe_transport is None:
+                plain.abort()
+                self._is_lost = self._has_eof = True  # asyncio does not always say so
+        if maybe_transport is None:
+            raise TLSFailed("connection lost")
+        if self._reading_is_paused:
+            # More was decrypted than we take, while there was only the plain transport to be paused.
+            self._reading_is_paused = False
+            plain.resume_reading()
+        self.transport = maybe_transport
         self._framer.expect(Framing.COMMAND)
 
     def _expired_hook(self) -> HookTimeout | None:
@@ -320,17 +409,26 @@ class Connection(asyncio.Protocol):
         try:
             await self._converse()
         finally:
-            self._close()
-            if self.owner is not None:
-                self.owner.closed(self)
+            try:
+                self._close()
+            finally:
+                if self.owner is not None:
+                    self.owner.closed(self)
 
     def _close(self) -> None:
+        if self._handshake is not None:
+            self._handshake.drop()
+            self._handshake = None
         self._framer.expect(Framing.CLOSED)
+        self._stepper.input_arrived()  # a hook's own task that still waits for some learns that there is none
         self._flush()
         self._deadline.close()
         transport = self.transport
+        # Asked before close(): asyncio's TLS transport fails here afterwards, if its connection is lost already and
+        # nobody has told us yet (a client that leaves with the last octet of its handshake).
+        unsent = 0 if self._is_lost else transport.get_write_buffer_size()
         transport.close()
-        if not self._is_lost and transport.get_write_buffer_size():
+        if unsent:
             self.loop.call_later(CLOSING_TIME, transport.abort)
 
     def _flush(self) -> None:
@@ -345,6 +443,7 @@ class Connection(asyncio.Protocol):
         """Let the wait for input end with ``verdict``."""
         if self._verdict is None:
             self._verdict = verdict
+            del verdict  # it is about to be raised, and the traceback of that leads back to this frame
             self._stepper.input_arrived()
 
     def _suspended(self, *, awaits_input: bool) -> None:
@@ -352,6 +451,8 @@ class Connection(asyncio.Protocol):
         self._flush()
         if awaits_input:
             self._is_busy = False
+        elif self._pause_over is not None:
+            self._deadline.clear()
         elif self._drained is not None:
             self._deadline.set(self._client_timeout)
         elif not self._is_busy:

@@ -29,6 +29,8 @@ GRACE = 30.0
 """Seconds that open transactions have to finish when a server stops."""
 LAST_WORDS = 5.0
 """Seconds that a cancelled session has for its ``handle_DISCONNECT``."""
+PARTING = 1.0
+"""Seconds that clients of a server that stops have to take what was said last, and to close TLS as we do."""
 
 
 class Server:
@@ -38,9 +40,10 @@ class Server:
             await server.serve_forever()
 
     Give ``host`` and ``port`` (see ``ehlo.net.listen.tcp_sockets``), or ``unix_path``, or ``sockets`` that are bound.
-    With ``ssl_context`` TLS begins at once (RFC 8314); ``tls_in_connection`` leaves that to the connection, which reads
-    a PROXY header first.  ``stall_threshold``: seconds for which something may block the
-    event loop before the log names it; None: nobody watches.  It can be started again after it has stopped.
+    With ``ssl_context`` TLS begins at once (RFC 8314), or behind a PROXY header: the connection begins it, so that one
+    amid its handshake is known here as any other is.  ``stall_threshold``: seconds for which something may block the
+    event loop before the log names it; None: nobody watches.  It can be started again after it has stopped, unless it
+    was given ``sockets``, which are closed then.
     """
 
     def __init__(
@@ -52,8 +55,6 @@ class Server:
         unix_path: str | os.PathLike[str] | None = None,
         sockets: Sequence[socket.socket] | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        ssl_handshake_timeout: float = 30.0,
-        tls_in_connection: bool = False,
         stall_threshold: float | None = 1.0,
         backlog: int = BACKLOG,
     ) -> None:
@@ -64,18 +65,18 @@ class Server:
         self._port = port
         self._unix_path = unix_path
         self._given_sockets = sockets
-        self._handshake_timeout = ssl_handshake_timeout
-        self._tls_in_connection = tls_in_connection
         self._stall_threshold = stall_threshold
         self._backlog = backlog
         self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.AbstractServer] = []
         self._connections: set[Connection] = set()
+        self._leaving: set[Connection] = set()
         self._watch: Subscription | None = None
         self._inode: tuple[int, int] | None = None
         self._emptied: asyncio.Event | None = None
         self._stopped: asyncio.Event | None = None
         self._is_stopping = False
+        self._stopping: asyncio.Task[None] | None = None
 
     # Facts
 
@@ -125,8 +126,10 @@ class Server:
             for listening in self._sockets:
                 self._listeners.append(await self._listen(loop, listening))
         except BaseException:
-            await self._close_listeners()
-            self._stopped.set()
+            unused = [] if self._given_sockets is not None else self._sockets
+            await self.stop(grace=0)
+            for bound in unused:
+                bound.close()
             raise
         if self._stall_threshold is not None:
             self._watch = Watchdog.watch(
@@ -144,8 +147,15 @@ class Server:
             await self.stop()
 
     async def stop(self, grace: float = GRACE) -> None:
-        """Stop listening, let open transactions finish within ``grace`` seconds, end all sessions."""
+        """Stop listening, let open transactions finish within ``grace`` seconds, end all sessions.
+
+        Called in a hook's own task it returns at once: the session that calls is one of those that are waited for.
+        """
         if self._stopped is None or self._stopped.is_set():
+            return
+        if self._is_own_task():
+            if not self._is_stopping:
+                self._stopping = asyncio.create_task(self.stop(grace))
             return
         if self._is_stopping:
             await self._stopped.wait()
@@ -154,25 +164,13 @@ class Server:
         log.info("stopping: %d sessions are open", len(self._connections))
         listeners = self._stop_listening()
         try:
-            for connection in list(self._connections):
-                connection.stop()
-            if not await self._wait_until_empty(grace):
-                log.warning("cancelling %d sessions after %g s", len(self._connections), grace)
-                self._cancel_all()
-                if not await self._wait_until_empty(LAST_WORDS):
-                    log.error("%d sessions did not end when cancelled", len(self._connections))
+            await self._end_sessions(grace)
         finally:
-            self._cancel_all()
-            if self._watch is not None:
-                self._watch.close()
-                self._watch = None
-            self._release()
-            for listener in listeners:
-                # On Python 3.12 and later this waits for the transports of all connections: so it comes last.
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(listener.wait_closed(), LAST_WORDS)
-            self._stopped.set()
-            log.info("stopped")
+            try:
+                await self._close(listeners)
+            finally:
+                self._stopped.set()
+                log.info("stopped")
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -204,14 +202,21 @@ class Server:
     def closed(self, connection: Connection) -> None:
         """A connection has ended."""
         self._connections.discard(connection)
+        if not connection.is_gone:
+            self._leaving.add(connection)
         if not self._connections and self._emptied is not None:
+            self._emptied.set()
+
+    def gone(self, connection: Connection) -> None:
+        """A connection's transport is closed."""
+        self._leaving.discard(connection)
+        if not self._leaving and self._emptied is not None:
             self._emptied.set()
 
     def _make(self) -> Connection:
         connection = self._factory()
         connection.owner = self
-        if self._tls_in_connection:
-            connection.tls_from_start = self.ssl_context
+        connection.tls_from_start = self.ssl_context
         return connection
 
     # Inside
@@ -228,11 +233,7 @@ class Server:
     async def _listen(self, loop: asyncio.AbstractEventLoop, bound: socket.socket) -> asyncio.AbstractServer:
         # AF_UNIX is no name of the socket module on Windows.
         create: Any = loop.create_unix_server if bound.family.name == "AF_UNIX" else loop.create_server
-        context = None if self._tls_in_connection else self.ssl_context
-        timeout = None if context is None else self._handshake_timeout
-        listener: asyncio.AbstractServer = await create(
-            self._make, sock=bound, ssl=context, ssl_handshake_timeout=timeout, backlog=self._backlog
-        )
+        listener: asyncio.AbstractServer = await create(self._make, sock=bound, backlog=self._backlog)
         return listener
 
     def _stop_listening(self) -> list[asyncio.AbstractServer]:
@@ -245,21 +246,43 @@ class Server:
         self._sockets = []
         return listeners
 
-    async def _close_listeners(self) -> None:
-        sockets = self._sockets
-        for listener in self._stop_listening():
-            await listener.wait_closed()
-        if self._given_sockets is None:
-            for bound in sockets:
-                bound.close()
+    async def _end_sessions(self, grace: float) -> None:
+        for connection in list(self._connections):
+            connection.stop()
+        if await self._wait_until_empty(self._connections, grace):
+            return
+        log.warning("cancelling %d sessions after %g s", len(self._connections), grace)
+        self._cancel_all()
+        if not await self._wait_until_empty(self._connections, LAST_WORDS):
+            log.error("%d sessions did not end when cancelled", len(self._connections))
 
-    async def _wait_until_empty(self, seconds: float) -> bool:
-        assert self._emptied is not None
-        if self._connections:
-            self._emptied.clear()
+    async def _close(self, listeners: list[asyncio.AbstractServer]) -> None:
+        self._cancel_all()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        self._release()
+        if not await self._wait_until_empty(self._leaving, PARTING):
+            for connection in self._leaving:
+                connection.transport.abort()
+            await self._wait_until_empty(self._leaving, PARTING)
+        for listener in listeners:
+            # On Python 3.12 and later this waits for the transports of all connections: so it comes last.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), seconds)
-        return not self._connections
+                await asyncio.wait_for(listener.wait_closed(), LAST_WORDS)
+
+    async def _wait_until_empty(self, connections: set[Connection], seconds: float) -> bool:
+        assert self._emptied is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while connections:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        return not connections
+
+    def _is_own_task(self) -> bool:
+        task = asyncio.current_task()
+        return any(connection.task is task for connection in self._connections)
 
     def _cancel_all(self) -> None:
         for connection in list(self._connections):

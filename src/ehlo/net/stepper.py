@@ -90,7 +90,8 @@ class Stepper:
     @types.coroutine
     def wait_for_input(self) -> Generator[Any, None, None]:
         """Return after ``input_arrived`` was called.  For the connection's own coroutine, and what it awaits."""
-        if self._is_running:
+        # A task that begins at once (Python 3.12) runs while the coroutine that made it does.
+        if self._is_running and asyncio.current_task(self._loop) is self.task:
             yield _PARK
             return
         # A hook reads mail data from a task of its own: an ordinary future serves it.
@@ -202,6 +203,36 @@ class Stepper:
             self.is_parked = False
             self._wake_up = None
         return None
+
+
+class Begun:
+    """A coroutine that has run to its first wait already; ``await`` it, once, for the rest, or ``drop`` it."""
+
+    __slots__ = ("_coroutine", "_pending")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._coroutine = coroutine
+        self._pending = coroutine.send(None)
+
+    def drop(self) -> None:
+        """End it where it is; what it waits for is told that nobody waits any more."""
+        _cancel(self._pending, asyncio.CancelledError())
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Wait for what it waits for, and go on."""
+        pending = self._pending
+        while True:
+            resume: Callable[[Any], Any] = self._coroutine.send
+            value: BaseException | None = None
+            try:
+                yield pending
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the coroutine
+                resume, value = self._coroutine.throw, error
+            try:
+                pending = resume(value)
+            except StopIteration:
+                return
 
 
 def _cancel(pending: object, error: BaseException) -> bool:

@@ -41,7 +41,7 @@ class Command:
     authentication is required and has not happened (RFC 4954 §6, 530).  ``ends_group``: must be the last of a
     pipelined group (RFC 2920 §3.1).  ``line_limit``: octets with CRLF; 0 means the general limit plus what the
     offered extensions add.  ``has_chunk``: octets follow the line, whatever is said of it (RFC 3030 §2).
-    ``only``: "SMTP" or "LMTP" when the other has no such verb (RFC 2033 §4.1).
+    ``only``: "SMTP" or "LMTP" when the other has no such verb (RFC 2033 §4.1).  ``is_junk``: brings no mail forward.
     """
 
     verb: str
@@ -52,6 +52,7 @@ class Command:
     line_limit: int = COMMAND_LINE_LIMIT
     has_chunk: bool = False
     only: str | None = None
+    is_junk: bool = False
 
 
 COMMANDS: dict[str, Command] = {
@@ -64,14 +65,14 @@ COMMANDS: dict[str, Command] = {
         Command("RCPT", frozenset({Stage.MAIL, Stage.RCPT}), line_limit=0),
         Command("DATA", frozenset({Stage.RCPT}), ends_group=True),
         Command("BDAT", frozenset({Stage.RCPT, Stage.CHUNKS}), has_chunk=True),
-        Command("RSET", before_auth=True),
-        Command("NOOP", before_tls=True, before_auth=True, ends_group=True),
+        Command("RSET", before_auth=True, is_junk=True),
+        Command("NOOP", before_tls=True, before_auth=True, ends_group=True, is_junk=True),
         Command("QUIT", before_tls=True, before_auth=True, ends_group=True),
-        Command("HELP"),
-        Command("VRFY", line_limit=0, ends_group=True),
-        Command("EXPN", line_limit=0, ends_group=True),
+        Command("HELP", is_junk=True),
+        Command("VRFY", line_limit=0, ends_group=True, is_junk=True),
+        Command("EXPN", line_limit=0, ends_group=True, is_junk=True),
         Command("STARTTLS", frozenset({Stage.GREETED}), before_tls=True, before_auth=True, ends_group=True),
-        Command("ETRN", frozenset({Stage.GREETED})),
+        Command("ETRN", frozenset({Stage.GREETED}), is_junk=True),
         Command("XCLIENT", frozenset({Stage.CONNECTED, Stage.GREETED}), before_auth=True, ends_group=True),
         Command("XFORWARD", frozenset({Stage.GREETED}), before_auth=True),
         Command("AUTH", frozenset({Stage.GREETED}), before_auth=True, line_limit=AUTH_LINE_LIMIT),
@@ -107,7 +108,8 @@ def parse_command(line: bytes) -> CommandLine:
 #   chunk-size = 1*DIGIT
 #   end-marker = "LAST"
 # No chunk is larger than what SIZE can say (RFC 1870 §3: 20 digits).
-_CHUNK = re.compile(r"(?P<size>[0-9]{1,20})(?:[ ]+(?P<last>LAST))?", re.IGNORECASE)
+# (?ai:...) rather than IGNORECASE alone, for which U+017F is an "s" as well.
+_CHUNK = re.compile(r"(?P<size>[0-9]{1,20})(?:[ ]+(?P<last>(?ai:LAST)))?")
 
 
 class Chunk(NamedTuple):

@@ -47,6 +47,13 @@ class Step(NamedTuple):
     mark: str
     text: str
 
+    @property
+    def octets(self) -> bytes:
+        """What the client sends at ``C:`` and ``C+``."""
+        if self.mark == "C:":
+            return self.text.encode() + b"\r\n"
+        return self.text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
+
 
 @dataclass
 class Script:
@@ -82,7 +89,7 @@ class Script:
         said = bytearray()
         for step in self.steps:
             if step.mark in {"C:", "C+"}:
-                said += _octets(step)
+                said += step.octets
                 continue
             _deliver(transport, said, octet_by_octet=octet_by_octet)
             await _ACTIONS[step.mark](transport, step)
@@ -90,12 +97,6 @@ class Script:
         transport.lose()
         await asyncio.wait_for(asyncio.wait([connection.task]), _PATIENCE)
         return transport
-
-
-def _octets(step: Step) -> bytes:
-    if step.mark == "C:":
-        return step.text.encode() + b"\r\n"
-    return step.text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
 
 
 def _deliver(transport: MemoryTransport, said: bytearray, *, octet_by_octet: bool) -> None:
