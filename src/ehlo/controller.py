@@ -16,7 +16,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
@@ -122,7 +122,7 @@ def serve(
     cls = getattr(protocol, "func", protocol)
     if getattr(cls, "protocol_name", None) == "LMTP" and SMTP_PORT in _ports(port, unix_path, sockets):
         raise ValueError("LMTP must not be served on port 25 (RFC 2033 §5)")
-    shared = Shared(handler, settings, getattr(cls, "auth_methods", SMTP.auth_methods))
+    shared = Shared(handler, settings, getattr(cls, "own_mechanisms", SMTP.own_mechanisms))
     return SMTPServer(
         shared,
         lambda: protocol(handler, shared=shared),
@@ -182,13 +182,13 @@ class _ControllerBase:
         return self.server.port if self.server is not None else int(self._where["port"])
 
     def _new_server(self) -> SMTPServer:
-        shared = self._shared = Shared(self.handler, self.settings, SMTP.auth_methods)
+        shared = self._shared = Shared(self.handler, self.settings, SMTP.own_mechanisms)
         # One to look at: what is wrong with the factory shows at the start, and not when the first client comes.
         protocol = self.factory()
         if protocol.shared is not shared:
             shared = protocol.shared
-        elif protocol.auth_methods is not SMTP.auth_methods:
-            shared = self._shared = Shared(self.handler, self.settings, protocol.auth_methods)
+        elif protocol.own_mechanisms != SMTP.own_mechanisms:
+            shared = self._shared = Shared(self.handler, self.settings, protocol.own_mechanisms)
         return SMTPServer(shared, self.factory, ssl_context=self.ssl_context, **self._where)
 
 
@@ -408,11 +408,11 @@ class _LoopController(_ControllerBase):
 
     def begin(self) -> None:
         """Listen; connections are served when the loop runs.  ``RuntimeError`` if it runs now."""
-        self._run_in_loop(self.start())
+        self._idle_loop().run_until_complete(self.start())
 
     def end(self, grace: float = GRACE) -> None:
         """Stop; for a loop that does not run."""
-        self._run_in_loop(self.stop(grace))
+        self._idle_loop().run_until_complete(self.stop(grace))
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -425,14 +425,12 @@ class _LoopController(_ControllerBase):
         """Stop."""
         await self.stop()
 
-    def _run_in_loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        try:
-            if self.loop is None:
-                raise RuntimeError("begin() and end() need the loop that was given to the controller")
-            self.loop.run_until_complete(coroutine)
-        except RuntimeError:
-            coroutine.close()  # if the loop has refused it, it would complain that nobody awaited it
-            raise
+    def _idle_loop(self) -> asyncio.AbstractEventLoop:
+        if self.loop is None:
+            raise RuntimeError("begin() and end() need the loop that was given to the controller")
+        if self.loop.is_running() or asyncio._get_running_loop() is not None:  # noqa: SLF001 - in asyncio's __all__
+            raise RuntimeError("begin() and end() are not for a loop that is running: await start() and stop()")
+        return self.loop
 
 
 class UnthreadedController(_LoopController):

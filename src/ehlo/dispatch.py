@@ -113,6 +113,7 @@ class Dispatcher(Connection):
 
     _verbs: ClassVar[Mapping[str, VerbEntry]] = {}
     auth_methods: ClassVar[Mapping[str, str]] = {}
+    own_mechanisms: ClassVar[frozenset[str]] = frozenset()
     _longest_line: ClassVar[int] = AUTH_LINE_LIMIT
 
     session: Session
@@ -144,7 +145,7 @@ class Dispatcher(Connection):
                 settings = Settings(**parameters) if parameters else _DEFAULTS
             elif parameters:
                 raise TypeError("give settings or their fields, not both")
-            shared = shared_by(type(self), handler, settings, self.auth_methods)
+            shared = shared_by(type(self), handler, settings, self.own_mechanisms)
         self.event_handler = handler
         self.shared = shared
         self.settings = settings = shared.settings
@@ -506,6 +507,7 @@ def _collect(cls: type[Dispatcher]) -> None:
     """Find the verbs and mechanisms of a class: its methods ``smtp_VERB`` and ``auth_MECHANISM``."""
     verbs = {}
     mechanisms = {}
+    own_mechanisms = set()
     for attribute in dir(cls):
         if not attribute.startswith(("smtp_", "auth_")):
             continue
@@ -520,8 +522,11 @@ def _collect(cls: type[Dispatcher]) -> None:
         name = mechanism_name(attribute, function)
         if name is not None:
             mechanisms[name] = attribute
+            if not getattr(function, "is_built_in", False):
+                own_mechanisms.add(name)
     cls._verbs = verbs
     cls.auth_methods = mechanisms
+    cls.own_mechanisms = frozenset(own_mechanisms)
     cls._longest_line = max(*(entry.command.line_limit for entry in verbs.values()), cls.command_size_limit)
 
 

@@ -53,7 +53,7 @@ class Offer:
 class Shared:
     """See the module's text.  One per handler, settings and class of the server."""
 
-    def __init__(self, handler: object, settings: Settings, methods: Mapping[str, str]) -> None:
+    def __init__(self, handler: object, settings: Settings, own_mechanisms: Collection[str]) -> None:
         self.settings = settings
         self.stats = Stats()
         self.clients = ClientTable(settings.limits, _now, self.stats)
@@ -67,7 +67,7 @@ class Shared:
             if attribute.startswith("auth_")
             and (name := mechanism_name(attribute, getattr(handler, attribute))) is not None
         }
-        self._methods = methods
+        self._own_mechanisms = own_mechanisms
         self._mechanisms = self._find_mechanisms()
         self._offers: dict[tuple[object, ...], Offer] = {}
         self.proxy_networks = Networks(settings.proxy_networks)
@@ -154,15 +154,15 @@ class Shared:
     def _find_mechanisms(self) -> tuple[str, ...]:
         settings = self.settings
         excluded = settings.auth_exclude_mechanism or ()
-        own = {name for name in (*self._methods, *self.handler_mechanisms) if name not in sasl.MECHANISMS}
-        overridden = self.handler_mechanisms.keys() & sasl.MECHANISMS.keys()
+        own = {*self._own_mechanisms, *self.handler_mechanisms}
         answerable = set(self.answers)
         if callable(settings.authenticator) and not self.answers:
             answerable.add(sasl.CheckPassword)
         built_in = sasl.offered(answerable, sasl.Context(channel_bindings={"tls-unique": b""}))
         if "AUTH" in self.hooks and not built_in:
             built_in = ["PLAIN", "LOGIN"]
-        names = [*built_in, *sorted(overridden - set(built_in)), *sorted(own)]
+        known = own.union(built_in)
+        names = [*(name for name in sasl.MECHANISMS if name in known), *sorted(known.difference(sasl.MECHANISMS))]
         return tuple(name for name in names if name not in excluded)
 
 
@@ -174,7 +174,7 @@ def _now() -> float:
 _cache: dict[tuple[int, type, Settings], tuple[weakref.ref[Any], Shared]] = {}
 
 
-def shared_by(cls: type, handler: object, settings: Settings, methods: Mapping[str, str]) -> Shared:
+def shared_by(cls: type, handler: object, settings: Settings, own_mechanisms: Collection[str]) -> Shared:
     """The one ``Shared`` of a class, a handler and settings, for as long as the handler lives.
 
     A handler that cannot be referred to weakly, such as a tuple, has a new one made each time: give ``serve`` or
@@ -184,7 +184,7 @@ def shared_by(cls: type, handler: object, settings: Settings, methods: Mapping[s
     entry = _cache.get(key)
     if entry is not None and entry[0]() is handler:
         return entry[1]
-    shared = Shared(handler, settings, methods)
+    shared = Shared(handler, settings, own_mechanisms)
     try:
         reference = weakref.ref(handler, lambda _: _cache.pop(key, None))
     except TypeError:

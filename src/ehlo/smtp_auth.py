@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 from ehlo.auth import AuthResult
 from ehlo.dispatch import Dispatcher, syntax
@@ -29,6 +30,14 @@ from ehlo.protocol.commands import AUTH_LINE_LIMIT
 from ehlo.protocol.framing import Framing
 
 log = logging.getLogger("ehlo.smtp")
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _built_in(function: _Function) -> _Function:
+    """Mark a mechanism that is offered only if the authenticator answers its questions; an override always is."""
+    function.is_built_in = True  # type: ignore[attr-defined]
+    return function
 
 
 class Authentication(Dispatcher):
@@ -117,34 +126,42 @@ class Authentication(Dispatcher):
             raise HandlerError(f"the method for AUTH {name} returned {type(result).__name__}, not AuthResult")
         return result
 
+    @_built_in
     async def auth_PLAIN(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802 - the mechanism's name
         """RFC 4616."""
         return await self._exchange(args)
 
+    @_built_in
     async def auth_LOGIN(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
         """The user's name and password, each in answer to a challenge."""
         return await self._exchange(args)
 
+    @_built_in
     async def auth_CRAM__MD5(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
         """RFC 2195."""
         return await self._exchange(args)
 
+    @_built_in
     async def auth_SCRAM__SHA__256(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
         """RFC 5802 and RFC 7677."""
         return await self._exchange(args)
 
+    @_built_in
     async def auth_SCRAM__SHA__256__PLUS(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
         """The same, bound to the TLS connection."""
         return await self._exchange(args)
 
+    @_built_in
     async def auth_OAUTHBEARER(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
         """RFC 7628."""
         return await self._exchange(args)
 
+    @_built_in
     async def auth_XOAUTH2(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
         """What Google and Microsoft had before it."""
         return await self._exchange(args)
 
+    @_built_in
     async def auth_EXTERNAL(self, _: Any, args: list[str]) -> AuthResult:  # noqa: N802
         """RFC 4422 Appendix A: who the client is, its certificate says."""
         return await self._exchange(args)

@@ -83,7 +83,7 @@ class Reception(Dispatcher):
         stats, replies = self._stats, []
         try:
             replies = await self._deliver(envelope, reader)
-            self._log_message(envelope, reader, replies[0].data)
+            self._log_message(envelope, reader, replies)
         except TransactionAborted:
             log.info("session %s: message %s: given up by the client", self.session.id, envelope.id)
             return
@@ -153,7 +153,7 @@ class Reception(Dispatcher):
         """The replies to the end of data: one (RFC 5321); LMTP has one for each recipient."""
         return [self._settle(outcome, f"250 2.0.0 OK queued as {envelope.id}")]
 
-    def _log_message(self, envelope: Envelope, reader: ContentReader, reply: bytes) -> None:
+    def _log_message(self, envelope: Envelope, reader: ContentReader, replies: list[EncodedReply]) -> None:
         if log.isEnabledFor(logging.INFO):
             log.info(
                 "session %s: message %s: from=<%s> to=%d first=<%s> size=%d tls=%s login=%s reply=%s",
@@ -165,5 +165,5 @@ class Reception(Dispatcher):
                 reader.size,
                 self.session.ssl.version if self.session.ssl else "no",
                 self.session.login or "no",
-                reply.rstrip().decode(errors="replace").replace("\r\n", " / "),
+                " / ".join(reply.data.rstrip().decode(errors="replace").replace("\r\n", " / ") for reply in replies),
             )

@@ -261,6 +261,7 @@ def test_lines_that_are_no_keyword_are_passed_over() -> None:
         (rcpt_command('"a\\"> \\\\"@c'), b'RCPT TO:<"a\\"> \\\\"@c>\r\n'),
         (rcpt_command("dömi@exämple"), "RCPT TO:<dömi@exämple>\r\n".encode()),
         (rcpt_command("a@b", iter(["X=1=2"])), b"RCPT TO:<a@b> X=1=2\r\n"),
+        (rcpt_command('a@[tag:<x>"y]'), b'RCPT TO:<a@[tag:<x>"y]>\r\n'),
     ],
 )
 def test_a_command_is_one_line(line: bytes, expected: bytes) -> None:
@@ -285,7 +286,7 @@ def test_no_argument_can_end_a_command_line(make: Callable[[str], bytes], bad: s
 
 
 @pytest.mark.parametrize(
-    "address", ["a@b> SIZE=1", "a@b>", "<a@b", "a b@c", ' "', '"a@b', '"a\\"@b', '"a"b" c"@d>', "a\t@b", "a@b\x7f"]
+    "address", ["a@b> SIZE=1", "a@b>", "<a@b", "a b@c", ' "', '"a@b', '"a\\"@b', '"a"b" c"@d>', "[a> b]", "a@[b]>", "a\t@b", "a@b\x7f"]
 )
 def test_no_address_can_leave_its_angle_brackets(address: str) -> None:
     with pytest.raises(ValueError, match="angle brackets"):

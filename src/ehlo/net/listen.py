@@ -89,7 +89,7 @@ async def _resolve(names: Sequence[str], port: int, *, may_lack_ipv6: bool) -> l
         has_ipv4 = any(family == socket.AF_INET for family, *_ in infos)
         for family, _, _, _, address in infos:
             is_optional = family == socket.AF_INET6 and (may_lack_ipv6 or has_ipv4)
-            found[family, address] = is_optional and found.get((family, address), True)
+            found[family, address] = is_optional and found.get((family, address)) is not False
     return [_Address(family, address, is_optional) for (family, address), is_optional in found.items()]
 
 
@@ -129,12 +129,12 @@ def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.s
 
 def _somebody_listens(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # or it would wait for its turn with a server that has too much to do
+        probe.settimeout(0)  # or it would wait for its turn with a server that has too much to do
         try:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError:
-            # Its backlog is full, it is for datagrams, or we may not connect: whoever that is, it is not ours to remove.
+            # Its backlog is full, it is for datagrams, or we may not connect: whoever it is, it is not ours to remove.
             return True
         return True

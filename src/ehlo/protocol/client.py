@@ -51,9 +51,11 @@ _PLAINEST = {2: 250, 3: 354, 4: 451, 5: 554}
 _EHLO_LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:[ =](.*))?")
 
 # RFC 5321 §4.1.2, RFC 6531 §3.3: not the grammar of Mailbox (the server judges that), only what cannot end a path
-# early or begin a parameter: SP and "<" ">" stand in a Quoted-string, control characters nowhere.
+# early or begin a parameter: SP and "<" ">" stand in a Quoted-string, the latter in an address literal too, control
+# characters nowhere.
 #   Quoted-string = DQUOTE *( qtextSMTP / "\" %d32-126 ) DQUOTE
-_ADDRESS = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^"<>\x00-\x20\x7f])*')
+#   dcontent      = %d33-90 / %d94-126                                (§4.1.3)
+_ADDRESS = re.compile(r"""(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^"<>\x00-\x20\x7f])*(?:@\[[!-Z^-~]*\])?""")
 
 # RFC 5321 §4.1.2, RFC 6531 §3.3:
 #   esmtp-param   = esmtp-keyword ["=" esmtp-value]

@@ -38,17 +38,16 @@ class Command:
     """One row.
 
     ``before_tls``: allowed when TLS is required and not there yet (RFC 3207 §4).  ``before_auth``: allowed when
-    authentication is required and has not happened (RFC 4954 §6, 530).  ``ends_group``: must be the last of a
-    pipelined group (RFC 2920 §3.1).  ``line_limit``: octets with CRLF; 0 means the general limit plus what the
-    offered extensions add.  ``has_chunk``: octets follow the line, whatever is said of it (RFC 3030 §2).
-    ``only``: "SMTP" or "LMTP" when the other has no such verb (RFC 2033 §4.1).  ``is_junk``: brings no mail forward.
+    authentication is required and has not happened (RFC 4954 §6, 530).  ``line_limit``: octets with CRLF; 0 means the
+    general limit plus what the offered extensions add.  ``has_chunk``: octets follow the line, whatever is said of it
+    (RFC 3030 §2).  ``only``: "SMTP" or "LMTP" when the other has no such verb (RFC 2033 §4.1).  ``is_junk``: brings no
+    mail forward.
     """
 
     verb: str
     stages: frozenset[Stage] = ANY
     before_tls: bool = False
     before_auth: bool = False
-    ends_group: bool = False
     line_limit: int = COMMAND_LINE_LIMIT
     has_chunk: bool = False
     only: str | None = None
@@ -59,21 +58,21 @@ COMMANDS: dict[str, Command] = {
     row.verb: row
     for row in (
         Command("HELO", before_auth=True, only="SMTP"),
-        Command("EHLO", before_tls=True, before_auth=True, ends_group=True, only="SMTP"),
-        Command("LHLO", before_tls=True, before_auth=True, ends_group=True, only="LMTP"),
+        Command("EHLO", before_tls=True, before_auth=True, only="SMTP"),
+        Command("LHLO", before_tls=True, before_auth=True, only="LMTP"),
         Command("MAIL", frozenset({Stage.GREETED}), line_limit=0),
         Command("RCPT", frozenset({Stage.MAIL, Stage.RCPT}), line_limit=0),
-        Command("DATA", frozenset({Stage.RCPT}), ends_group=True),
+        Command("DATA", frozenset({Stage.RCPT})),
         Command("BDAT", frozenset({Stage.RCPT, Stage.CHUNKS}), has_chunk=True),
         Command("RSET", before_auth=True, is_junk=True),
-        Command("NOOP", before_tls=True, before_auth=True, ends_group=True, is_junk=True),
-        Command("QUIT", before_tls=True, before_auth=True, ends_group=True),
+        Command("NOOP", before_tls=True, before_auth=True, is_junk=True),
+        Command("QUIT", before_tls=True, before_auth=True),
         Command("HELP", is_junk=True),
-        Command("VRFY", line_limit=0, ends_group=True, is_junk=True),
-        Command("EXPN", line_limit=0, ends_group=True, is_junk=True),
-        Command("STARTTLS", frozenset({Stage.GREETED}), before_tls=True, before_auth=True, ends_group=True),
+        Command("VRFY", line_limit=0, is_junk=True),
+        Command("EXPN", line_limit=0, is_junk=True),
+        Command("STARTTLS", frozenset({Stage.GREETED}), before_tls=True, before_auth=True),
         Command("ETRN", frozenset({Stage.GREETED}), is_junk=True),
-        Command("XCLIENT", frozenset({Stage.CONNECTED, Stage.GREETED}), before_auth=True, ends_group=True),
+        Command("XCLIENT", frozenset({Stage.CONNECTED, Stage.GREETED}), before_auth=True),
         Command("XFORWARD", frozenset({Stage.GREETED}), before_auth=True),
         Command("AUTH", frozenset({Stage.GREETED}), before_auth=True, line_limit=AUTH_LINE_LIMIT),
     )

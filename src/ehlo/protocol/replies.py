@@ -29,6 +29,7 @@ _STATUS = re.compile(
     r"(?:\ (?P<text>[^\x00-\x08\x0a-\x1f\x7f]*))?",
     re.VERBOSE,
 )
+_ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -48,7 +49,9 @@ class Reply:
         """Refuse what would break the wire: ``ValueError``."""
         if not (200 <= self.code <= 559 and self.code % 100 < 60):
             raise ValueError(f"no reply code of RFC 5321 §4.2: {self.code}")
-        if self.enhanced is not None and self.enhanced[:1] != str(self.code)[:1]:
+        if self.enhanced is not None and not _ENHANCED.fullmatch(self.enhanced):
+            raise ValueError(f"no enhanced status code of RFC 3463 §2: {self.enhanced!r}")
+        if self.enhanced is not None and self.enhanced[0] != str(self.code)[0]:
             raise ValueError(f"enhanced status code {self.enhanced!r} is not of the class of {self.code}")
         if not self.lines:
             raise ValueError("a reply has at least one line")

@@ -87,22 +87,28 @@ class Script:
         """
         transport = MemoryTransport(connection)
         said = bytearray()
-        for step in self.steps:
-            if step.mark in {"C:", "C+"}:
-                said += step.octets
-                continue
-            _deliver(transport, said, octet_by_octet=octet_by_octet)
-            await _ACTIONS[step.mark](transport, step)
-        _deliver(transport, said, octet_by_octet=octet_by_octet)
-        transport.lose()
-        await asyncio.wait_for(asyncio.wait([connection.task]), _PATIENCE)
+        try:
+            for step in self.steps:
+                if step.mark in {"C:", "C+"}:
+                    said += step.octets
+                    continue
+                await _deliver(transport, said, octet_by_octet=octet_by_octet)
+                await _ACTIONS[step.mark](transport, step)
+            await _deliver(transport, said, octet_by_octet=octet_by_octet)
+        finally:
+            transport.lose()
+            await asyncio.wait([connection.task], timeout=_PATIENCE)
+        connection.task.result()
         return transport
 
 
-def _deliver(transport: MemoryTransport, said: bytearray, *, octet_by_octet: bool) -> None:
+async def _deliver(transport: MemoryTransport, said: bytearray, *, octet_by_octet: bool) -> None:
+    """Deliver in callbacks of the loop, as sockets do: between two of them the server may answer."""
+    loop = asyncio.get_running_loop()
     size = 1 if octet_by_octet else max(len(said), 1)
     for start in range(0, len(said), size):
-        transport.feed(bytes(said[start : start + size]))
+        loop.call_soon(transport.feed, bytes(said[start : start + size]))
+        await asyncio.sleep(0)
     said.clear()
 
 
