@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import pytest
 from tests import harness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Generator, Iterator
 
 # Real clients are slow to start and may be absent: `pytest tests/e2e` asks for them by name.
 collect_ignore = ["e2e"]
@@ -120,3 +121,16 @@ def _no_thread_is_left() -> Iterator[None]:
         thread.join(timeout=2)  # a pool that was told to shut down without waiting is about to end
     left = [thread.name for thread in started if thread.is_alive()]
     assert not left, f"threads left running at the end: {', '.join(left)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """Undo what a command did to the log: the next test in this process may listen to it."""
+    loggers = [logging.getLogger(), logging.getLogger("ehlo")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, (level, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.handlers[:] = handlers

@@ -1750,3 +1750,42 @@ async def test_the_cut_does_not_matter(dialogue: bytes, places: list[int]) -> No
 async def test_octet_by_octet_is_the_same(block: bytes) -> None:
     dialogue = block[:2000] + block[2000:][-2:] + b"QUIT\r\n"
     assert await play([bytes([octet]) for octet in dialogue]) == await play([dialogue])
+
+
+async def test_what_is_sent_where_a_command_belongs_is_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "U0VDUkVUc2VjcmV0"
+    async with talk() as client:
+        assert (await client.ask("AUTH LOGIN")).startswith("502 ")
+        assert await client.ask(secret) == "500 5.5.1 Command not recognized"
+    assert "AUTH refused" in caplog.text
+    assert secret.lower() not in caplog.text.lower()
+
+
+async def test_a_verb_that_waits_for_something_cancelled_costs_451_and_no_more() -> None:
+    class Broken(SMTP):
+        async def smtp_NOW(self, arg: str | None) -> None:
+            gone: asyncio.Future[None] = self.loop.create_future()
+            gone.cancel()
+            await gone
+
+    async with talk(server_class=Broken) as client:
+        assert await client.ask("NOW") == INTERNAL_ERROR
+        assert await client.is_usable()
+
+
+@with_fake_clock
+async def test_a_hook_that_catches_its_cancellation_and_hangs_again_is_cut_off() -> None:
+    class Stubborn:
+        async def handle_NOOP(self, server: SMTP, session: Session, envelope: Envelope, arg: str | None) -> None:
+            try:
+                await asyncio.sleep(10_000)
+            finally:
+                await asyncio.sleep(10_000)
+
+    async with talk(Stubborn()) as client:
+        await client.say("NOOP")
+        await pass_time(541)
+        assert not client.transport.is_closing()
+        await pass_time(6)
+        assert await client.is_over()

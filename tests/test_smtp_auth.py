@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SUCCESS = "235 2.7.0 Authentication successful"
 FAILURE = "535 5.7.8 Authentication credentials invalid"
-INTERNAL_ERROR = "451 4.3.0 Internal error, try again later"
+INTERNAL_ERROR = "454 4.7.0 Temporary authentication failure"
 SECRET = "correct horse battery staple"
 
 
@@ -363,7 +363,7 @@ async def test_an_authenticator_that_forgets_to_wait_lets_nobody_in() -> None:
 
 
 async def test_a_success_with_a_message_that_is_none_lets_nobody_in() -> None:
-    """The client is told 451, so it must not be logged in."""
+    """The client is told 454, so it must not be logged in."""
 
     async def authenticator(*args: Any) -> AuthResult:
         return AuthResult(success=True, message="welcome\r\n250 x")

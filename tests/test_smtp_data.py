@@ -804,3 +804,44 @@ async def test_binarymime_needs_bdat() -> None:
         assert await client.ask("DATA") == "503 5.5.1 BINARYMIME needs BDAT"
         await client.feed(b"BDAT 1 LAST\r\n\n")
         assert (await client.hear()).startswith("250")
+
+
+@with_fake_clock
+async def test_a_streaming_hook_that_gives_up_between_two_chunks_keeps_the_replies_in_step() -> None:
+    class Impatient(Recorder):
+        async def handle_DATA_STREAM(self, server: SMTP, session: Session, envelope: Envelope, chunks: Chunks) -> str:
+            try:
+                async with asyncio.timeout(5):
+                    async for _ in chunks:
+                        pass
+            except TimeoutError:
+                return "550 5.6.0 Too slow for me"
+            return "250 2.0.0 In time"
+
+    async with talk(Impatient()) as client:
+        await client.begin()
+        await client.feed(b"BDAT 4\r\nabcd")
+        assert await client.hear() == "250 2.0.0 4 octets received"
+        await pass_time(6)
+        assert client.said() == []
+        await client.feed(b"BDAT 4 LAST\r\nefgh")
+        assert await client.hear() == "550 5.6.0 Too slow for me"
+        assert await client.is_usable()
+
+
+@with_fake_clock
+async def test_a_hook_that_asks_again_and_again_does_not_give_a_silent_client_more_time() -> None:
+    class Polling(Recorder):
+        async def handle_DATA_STREAM(self, server: SMTP, session: Session, envelope: Envelope, chunks: Chunks) -> None:
+            while True:
+                try:
+                    async with asyncio.timeout(50):
+                        await anext(chunks)
+                except TimeoutError:
+                    continue
+
+    async with talk(Polling()) as client:
+        await data(client)
+        for _ in range(4):
+            await pass_time(51)
+        assert client.said() == ["421 4.4.2 Timeout, closing connection"]

@@ -29,7 +29,7 @@ class ContentLineTooLong(ProtocolError):
 class ContentReader:
     """Reads one message, however many DATA or BDAT it takes, and enforces the limits while it does.
 
-    ``size`` counts octets with transparency undone (RFC 1870 §5).
+    ``size`` counts octets as the handler gets them, with transparency undone (RFC 1870 §5).
     """
 
     __slots__ = ("_drop", "_framer", "_line_length", "_next", "_settings", "size")
@@ -56,13 +56,14 @@ class ContentReader:
         """
         piece = await self._next()
         settings = self._settings
+        has_bare_newline = self._framer.has_bare_newline
+        if has_bare_newline and settings.bare_newlines is BareNewlines.NORMALIZE:
+            piece = normalize_newlines(piece)
         self.size += len(piece)
         if settings.data_size_limit is not None and self.size > settings.data_size_limit:
             raise MessageTooBig
-        if self._framer.has_bare_newline and settings.bare_newlines is not BareNewlines.KEEP:
-            if settings.bare_newlines is BareNewlines.REFUSE:
-                raise BareNewline
-            piece = normalize_newlines(piece)
+        if has_bare_newline and settings.bare_newlines is BareNewlines.REFUSE:
+            raise BareNewline
         if settings.line_length_limit is not None:
             self._check_lines(piece, settings.line_length_limit)
         return piece

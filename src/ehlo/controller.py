@@ -225,7 +225,7 @@ class _ThreadedController(_ControllerBase):
         Raises what kept it from listening (``OSError``), ``TimeoutError`` after ``ready_timeout`` seconds, and
         ``RuntimeError`` when it runs already.
         """
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             raise RuntimeError("the controller is running")
         ready = threading.Event()
         self._failure = None

@@ -53,7 +53,11 @@ from ehlo.shared import Offer, Shared, shared_by
 
 log = logging.getLogger("ehlo.smtp")
 
+UNKNOWN_VERB = "?"
+"""What stands for a verb that is none, in the log too: it may be the answer to a challenge, and so a password."""
+
 INTERNAL_ERROR = "451 4.3.0 Internal error, try again later"
+AUTHENTICATION_FAILURE = "454 4.7.0 Temporary authentication failure"  # RFC 4954 §6
 
 _Verb = Callable[[Any, str | None], Coroutine[Any, Any, None]]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -227,6 +231,10 @@ class Dispatcher(Connection):
         if hook is None:
             return None
         self._is_busy = False
+        if asyncio.current_task() is not self.task:
+            # Between two BDAT commands, in a task that a streaming hook reads with: nobody else starts this time.
+            self._is_busy = True
+            self._deadline.set(self._hook_timeout)
         return await self._call(
             getattr(self.event_handler, hook.name), hook.is_coroutine, self, self.session, self.envelope, *args
         )
@@ -366,9 +374,10 @@ class Dispatcher(Connection):
         try:
             line = await self._next_line(self._longest_line, self.settings.timeout)
             self._stats.commands += 1
+            self._framer.refused_line = line  # should it be none
             verb, arg = parse_command(line)
-            self._verb = verb
             entry = self._verbs.get(verb)
+            self._verb = verb if entry is not None else UNKNOWN_VERB
             if entry is not None and entry.command.has_chunk:
                 self._announced_chunk = parse_chunk(arg)
                 self._expect_chunk(self._announced_chunk.size)
@@ -381,9 +390,10 @@ class Dispatcher(Connection):
             await self._say(verb, await self._apology(verb, error))
         except asyncio.CancelledError:
             expired = self._expired_hook()
-            if expired is None:
+            if expired is None and (self.task.cancelling() or asyncio.current_task() is not self.task):
                 raise
-            await self._say(verb, await self._apology(verb, expired))
+            failure = expired or HandlerError("waited for something that was cancelled")
+            await self._say(verb, await self._apology(verb, failure))
 
     def _admit(self, verb: str, entry: VerbEntry | None, length: int) -> _Verb:
         """What runs a verb that is known, short enough and allowed now; raises what is wrong with another."""
@@ -432,7 +442,7 @@ class Dispatcher(Connection):
             raise Goodbye("too many errors")
 
     async def _refuse(self, verb: str, error: ProtocolError) -> None:
-        log.info("session %s: %s refused: %s: %s", self.session.id, verb or "line", error.status, error)
+        log.info("session %s: %s refused: %s: %s", self.session.id, self._verb or "line", error.status, error)
         self._stats.errors += 1
         if error.is_counted:
             await self._pause(self._client.error())
@@ -442,11 +452,21 @@ class Dispatcher(Connection):
         except HandlerError as mistake:  # a hook raised it with a text of its own
             status = await self._apology(verb, mistake)
         await self._say(verb, status)
-        if verb == "DATA" and self._framer.buffered:
-            # They are mail data that the client sent without waiting for 354: to run them would be smuggling.
-            raise Goodbye("octets behind a refused DATA", text="Mail data without permission, closing connection")
+        self._check_what_follows(verb)
         if error.is_counted:
             self._count_error()
+
+    def _check_what_follows(self, verb: str) -> None:
+        """Run nothing that may be content: what follows a command that was refused, or a line that was hardly one.
+
+        The octets behind DATA are mail data that the client sent without waiting for 354; those behind a BDAT whose
+        line cannot be read are a chunk of unknown length.
+        """
+        start = verb or self._framer.refused_line.lstrip().decode("latin-1").upper()
+        if not verb and start.startswith("BDAT"):
+            raise Goodbye("BDAT that cannot be read", text="Cannot find the end of the chunk, closing connection")
+        if start.startswith("DATA") and self._framer.buffered:
+            raise Goodbye("octets behind a refused DATA", text="Mail data without permission, closing connection")
 
     async def _apology(self, verb: str, error: Exception) -> Status:
         """Log a failure of ours or of the handler's; give what the client is told of it."""
@@ -455,6 +475,8 @@ class Dispatcher(Connection):
         self._stats.hook_timeouts += isinstance(error, HookTimeout)
         try:
             status = await self.handle_exception(error)
+            if status is INTERNAL_ERROR and verb == "AUTH":
+                return AUTHENTICATION_FAILURE
             encode_answer(status)
         except Exception:
             log.exception("session %s: handle_exception failed", self.session.id)

@@ -53,7 +53,8 @@ class SMTP(Authentication, Reception, Proxied):
     """One SMTP session (RFC 5321), an ``asyncio.Protocol``: ``loop.create_server(lambda: SMTP(handler))``.
 
     ``SMTP(handler, **parameters)`` takes the fields of ``Settings`` as keywords; ``shared``, which ``serve`` gives,
-    saves each connection the work of looking at them again.
+    saves each connection the work of looking at them again.  Limits, counters and threads belong to it: without it they
+    are those of all connections with the same handler and settings, as long as the handler can be referred to weakly.
     """
 
     _mails = 0
@@ -182,6 +183,9 @@ class SMTP(Authentication, Reception, Proxied):
         if isinstance(longest, int) and hold > longest:
             # RFC 4865 §4.2: 501 with 5.5.4.
             raise ArgumentError("HOLDFOR or HOLDUNTIL over the most", text=f"Cannot hold longer than {longest} s")
+        if by is not None and hold > max(by.seconds, 0):
+            # RFC 4865 §5.2.2: what is to be delivered before it is to be released cannot be.
+            raise ArgumentError("BY before HOLDFOR or HOLDUNTIL", text="BY ends before the message is released")
 
     @syntax("RCPT TO:<address>", extended=" [SP <rcpt-parameters>]")
     async def smtp_RCPT(self, arg: str | None) -> None:
@@ -196,8 +200,8 @@ class SMTP(Authentication, Reception, Proxied):
         parameters = parse_rcpt_parameters(
             options, offered=self._offered, ignored=settings.ignore_parameters, passed=settings.pass_parameters
         )
-        if not path.mailbox.isascii() and not envelope.smtp_utf8:
-            raise AddressNeedsUTF8
+        if not envelope.smtp_utf8 and not (arg or "").isascii():
+            raise AddressNeedsUTF8  # the path, or ORCPT (RFC 6533 §3)
         if settings.recipient_domain_limit is not None:
             self._count_domain(path.mailbox, settings.recipient_domain_limit)
         self._client.recipient()

@@ -14,6 +14,7 @@ from ehlo.errors import (
     CommandNotImplemented,
     DataAborted,
     Goodbye,
+    HandlerError,
     ProtocolError,
     SessionEnded,
     TransactionAborted,
@@ -61,18 +62,19 @@ class Reception(Dispatcher):
 
     async def _next_of_chunks(self) -> bytes:
         """As ``_next_data``, across the chunks of a message; acknowledges each but the last."""
-        while not (data := await self._next_data()):
-            assert self._chunk is not None
-            if self._chunk.is_last:
-                break
-            await self.push(f"250 2.0.0 {self._chunk.size} octets received")
-            self._chunk = None
+        while True:
+            if self._chunk is not None:
+                data = await self._next_data()
+                if data or self._chunk.is_last:
+                    return data
+                # Whoever reads may be cancelled in what follows and come again: the chunk is acknowledged once.
+                size, self._chunk = self._chunk.size, None
+                await self.push(f"250 2.0.0 {size} octets received")
             while self._chunk is None:
                 envelope = self.envelope
                 await self._next_command()
                 if self.envelope is not envelope or self._farewell is not None:
                     raise TransactionAborted("given up between two chunks")
-        return data
 
     async def _receive(self, next_data: Callable[[], Awaitable[bytes]]) -> None:
         """Read a message to its end, give it to the handler, say what became of it; forget the transaction."""
@@ -108,7 +110,10 @@ class Reception(Dispatcher):
         except (Goodbye, SessionEnded, TransactionAborted):
             raise
         except ProtocolError as error:
-            outcome = error.status
+            try:
+                return self._encode_outcome(envelope, error.status)
+            except HandlerError as mistake:  # a hook raised it with a text of its own
+                outcome = await self._apology("DATA", mistake)
         except Exception as error:  # noqa: BLE001 - whatever a hook raises must not end the session
             outcome = await self._apology("DATA", error)
         return self._encode_outcome(envelope, outcome)

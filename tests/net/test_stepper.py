@@ -909,8 +909,7 @@ class Player:
         self.unread = 0
         self.futures = {name: loop.create_future() for name in "ab"}
         self.runner = runner(loop, self.play(acts))
-        # Begun beforehand: else it would matter whether a cancellation comes before its first turn or after it.
-        self.stubborn_child = loop.create_task(self.wait_anyhow("a"))
+        self.stubborn_children: list[asyncio.Task[object]] = []
 
     async def play(self, acts: Sequence[str]) -> None:
         for number, act in enumerate(acts):
@@ -938,7 +937,10 @@ class Player:
         if name == "child":
             return await asyncio.create_task(self.wait("a"))
         if name == "stubborn child":
-            return await self.stubborn_child
+            begun = self.loop.create_future()
+            self.stubborn_children.append(self.loop.create_task(self.wait_anyhow("a", begun)))
+            await begun  # it matters whether a cancellation comes before its first turn or after it
+            return await self.stubborn_children[-1]
         if name == "both":
             return await asyncio.gather(*map(self.wait, "ab"), return_exceptions=True)
         if name == "shield":
@@ -953,7 +955,9 @@ class Player:
             future = self.futures[name] = self.loop.create_future()
         return await future
 
-    async def wait_anyhow(self, name: str) -> object:
+    async def wait_anyhow(self, name: str, begun: asyncio.Future[None]) -> object:
+        if not begun.done():
+            begun.set_result(None)
         with contextlib.suppress(asyncio.CancelledError):
             return await self.wait(name)
         return "stubborn"
@@ -1009,7 +1013,8 @@ class Player:
             task.cancel()
             await be_quiet()
         ending = "cancelled" if task.cancelled() else repr(task.exception())
-        self.stubborn_child.cancel()
+        for child in self.stubborn_children:
+            child.cancel()
         return self.trace, ending if is_over else "goes on"
 
 
@@ -1023,6 +1028,8 @@ EVENTS = ["input", "input in a task", "cancel", "a done", "b done", "a failed", 
 )
 @example(acts=["read", "a"], events=["cancel", "input", "pause", "a done", "pause"])
 @example(acts=["read", "child", "read"], events=["input", "cancel", "pause", "input", "pause"])
+@example(acts=["read", "stubborn child", "read"], events=["input", "pause", "cancel", "input", "pause"])
+@example(acts=["read", "read", "stubborn child"], events=["input", "a done", "input", "input"])
 @example(acts=["read", "turn", "read"], events=["input", "cancel", "pause", "input in a task", "cancel"])
 async def test_whatever_happens_the_coroutine_sees_what_it_would_see_in_a_plain_task(
     acts: list[str], events: list[str]

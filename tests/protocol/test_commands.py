@@ -28,7 +28,7 @@ from ehlo.protocol.commands import (
         (b"NOOP ", CommandLine("NOOP", None)),
         (b"NOOP  \t ", CommandLine("NOOP", None)),
         (b"NOOP a  b ", CommandLine("NOOP", "a  b")),
-        (b"NOOP\ta", CommandLine("NOOP\tA", None)),
+        (b"NOOP\ta", CommandLine("NOOP", "a")),
         (b"mail from:<A@Example.com>", CommandLine("MAIL", "from:<A@Example.com>")),
         ("VRFY grün".encode(), CommandLine("VRFY", "grün")),
     ],

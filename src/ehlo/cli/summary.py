@@ -27,6 +27,8 @@ HEADER_LIMIT = 64 * 1024
 """Octets of the header of one part that are looked at."""
 FIELD_LIMIT = 8 * 1024
 """Characters of one field that are looked at."""
+# The parser of parameters is quadratic in their number.
+PARAMETERS_LIMIT = 1024
 PART_LIMIT = 200
 DEPTH_LIMIT = 10
 
@@ -250,7 +252,7 @@ def _parts(content: bytes, start: int, end: int, depth: int) -> Iterator[_Part]:
     message = Message()
     for name in ("content-type", "content-disposition"):
         for value in header.fields.get(name, ())[:1]:
-            message[name] = value
+            message[name] = value[:PARAMETERS_LIMIT]
     content_type = message.get_content_type()
     maybe_boundary = message.get_boundary()
     maybe_problem = None

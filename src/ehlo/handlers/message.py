@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("ehlo.handlers")
 
 _SCRIPT = Path(parser_process.__file__)
+# So many take some milliseconds; 200,000 take 20 seconds.
+_SEMICOLONS = 5_000
 _MEGABYTE = 1_000_000
 
 
@@ -66,7 +68,9 @@ class MessageBase:
 
     def parse(self, content: bytes) -> EmailMessage:
         """Make the message of the content alone, here or in another process."""
-        if self.uses_process and len(content) > self.process_threshold:
+        # The standard library's parser of parameters is quadratic in their number.
+        is_dear = len(content) > self.process_threshold or content.count(b";") > _SEMICOLONS
+        if self.uses_process and is_dear:
             try:
                 return parse_in_process(content, self.message_class, self.process_timeout)
             except ClassNotImportable:

@@ -47,6 +47,8 @@ UNSENT_LIMIT = 16 * 1024
 """Replies are handed to the transport at the latest when there are so many octets of them."""
 BURST = 100
 """Commands that one session may run on end before others have a turn: about a millisecond of work."""
+LAST_WORDS = 5.0
+"""Seconds that a cancelled hook has before its session is cut off."""
 CLOSING_TIME = 10.0
 """Seconds that a client has to take what we still have for it after we closed."""
 RATE_GRACE = 60.0
@@ -103,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._data_wait = 0.0
         self._data_size = 0
         self._data_turn = 0
+        self._silence = 0.0
         self._gate: ProxyGate | None = None
         self._handshake: Begun | None = None
 
@@ -199,6 +202,8 @@ class Connection(asyncio.Protocol):
         """Say 421 and close as soon as no transaction is open; at once between transactions."""
         self._is_stopping = True
         self._end_pause()
+        if self._gate is not None:
+            self._gate.close()
         if self._stepper.awaits_input and self._is_between_transactions():
             self._end(ShuttingDown())
         elif self._framer.state is Framing.TLS:
@@ -261,9 +266,17 @@ class Connection(asyncio.Protocol):
                 return data
             if not framer.expects_data():
                 break
-            self._deadline.set(self._data_timeout)
+            # A hook may give up waiting and come again: the client's silence goes on meanwhile.
+            self._deadline.set(max(0.0, self._data_timeout - self._silence))
             began = self.loop.time()
-            await self._wait_for_input()
+            try:
+                await self._wait_for_input()
+            except asyncio.CancelledError:
+                waited = self.loop.time() - began
+                self._silence += waited
+                self._data_wait += waited
+                raise
+            self._silence = 0.0
             if turn != self._data_turn:
                 # A hook's own task has outlived its message: these octets are those of another one.
                 raise Disconnected("the message is over")
@@ -319,13 +332,15 @@ class Connection(asyncio.Protocol):
         """Read the PROXY header, if one is expected.  ``GateClosed`` when it is malformed or late."""
         if self._gate is None:
             return None
-        gate, self._gate = self._gate, None
+        gate = self._gate
         try:
             header = await asyncio.wait_for(gate.header, timeout)
         except TimeoutError:
             raise GateClosed("no PROXY header in time") from None
         except ProtocolError as error:
             raise GateClosed(str(error)) from error
+        finally:
+            self._gate = None
         self.transport.set_protocol(self)
         if self.tls_from_start is None:
             self.transport.resume_reading()
@@ -400,7 +415,8 @@ class Connection(asyncio.Protocol):
         if not self._hook_expired:
             return None
         self._hook_expired = False
-        self.task.uncancel()
+        while self.task.cancelling():
+            self.task.uncancel()
         return HookTimeout(f"longer than {self._hook_timeout:g} s")
 
     # Inside
@@ -466,5 +482,8 @@ class Connection(asyncio.Protocol):
         elif self._stepper.awaits_input:
             self._end(IdleTimeout())
         elif self._is_busy:
+            if self._hook_expired:
+                self.transport.abort()  # the hook caught the first cancellation, and waits for something else
             self._hook_expired = True
             self.task.cancel()
+            self._deadline.set(LAST_WORDS)

@@ -53,6 +53,10 @@ class ProxyGate(asyncio.BufferedProtocol):
         self._finish(Disconnected("connection lost in the PROXY header"))
         self._connection.connection_lost(exc)
 
+    def close(self) -> None:
+        """Wait no longer: the server stops."""
+        self._finish(Disconnected("the server stops"))
+
     def _finish(self, outcome: ProxyHeader | Exception) -> None:
         if self.header.done():
             return

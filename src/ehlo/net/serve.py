@@ -29,6 +29,8 @@ GRACE = 30.0
 """Seconds that open transactions have to finish when a server stops."""
 LAST_WORDS = 5.0
 """Seconds that a cancelled session has for its ``handle_DISCONNECT``."""
+FAREWELL = 0.1
+"""Seconds that sessions which are cancelled at the very end have to say so."""
 PARTING = 1.0
 """Seconds that clients of a server that stops have to take what was said last, and to close TLS as we do."""
 
@@ -122,11 +124,15 @@ class Server:
             note_server_names(self.ssl_context)
         try:
             await self._prepare()
+            self._check_not_stopped()
             self._sockets = await self._open_sockets()
-            for listening in self._sockets:
+            for listening in list(self._sockets):
+                self._check_not_stopped()
                 self._listeners.append(await self._listen(loop, listening))
+            self._check_not_stopped()
         except BaseException:
             unused = [] if self._given_sockets is not None else self._sockets
+            self._stop_listening()
             await self.stop(grace=0)
             for bound in unused:
                 bound.close()
@@ -136,6 +142,10 @@ class Server:
                 loop, threshold=self._stall_threshold, on_stall=self._on_stall, describe=self._describe
             )
         log.info("listening on %s", self._names())
+
+    def _check_not_stopped(self) -> None:
+        if self._is_stopping:
+            raise RuntimeError("the server was stopped while it started")
 
     async def serve_forever(self) -> None:
         """Wait until somebody stops the server; a cancellation stops it too."""
@@ -258,6 +268,9 @@ class Server:
 
     async def _close(self, listeners: list[asyncio.AbstractServer]) -> None:
         self._cancel_all()
+        if not await self._wait_until_empty(self._connections, FAREWELL):
+            for connection in list(self._connections):
+                connection.transport.abort()  # its hook swallows every cancellation; its client at least is let go
         if self._watch is not None:
             self._watch.close()
             self._watch = None

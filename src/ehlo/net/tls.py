@@ -55,8 +55,8 @@ def load_cert_chain(
 def set_tickets(context: ssl.SSLContext, *, are_given: bool) -> None:
     """Give clients session tickets, or none.
 
-    Outlook.com's senders failed against servers written in Go as long as those gave tickets that it could not use
-    (chasquid #64, golang/go #70232): OpenSSL's, the default here, are not known to be a problem.
+    Outlook.com's senders failed against servers whose tickets they could not use, those written in Go above all
+    (chasquid #64, golang/go #70232).  If the log shows handshakes of theirs that fail, give none.
     """
     if are_given:
         context.options &= ~ssl.OP_NO_TICKET

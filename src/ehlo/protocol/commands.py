@@ -96,7 +96,8 @@ def parse_command(line: bytes) -> CommandLine:
         text = line.decode()
     except UnicodeDecodeError:
         raise CommandSyntaxError("command line is not UTF-8") from None
-    verb, _, arg = text.partition(" ")
+    # A tab is no separator of the grammar, but as part of a verb it would make an unknown one of DATA.
+    verb, _, arg = text.replace("\t", " ").partition(" ") if "\t" in text else text.partition(" ")
     if not verb or not verb.isascii():
         raise CommandSyntaxError("no verb")
     return CommandLine(verb.upper(), arg.strip(" \t") or None)

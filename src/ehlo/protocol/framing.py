@@ -29,6 +29,8 @@ PIECE_SIZE = 64 * 1024
 """Most octets of mail data that are decoded at a time.  Larger ones cost more, not less: malloc takes what the passes
 over them need from the system afresh, page by page."""
 
+REFUSED_LINE_SIZE = 32
+
 _CR = 0x0D
 
 
@@ -62,7 +64,7 @@ class Framer:
     and it never grows past what ``ehlo.net.flow`` lets a client be ahead of us.
     """
 
-    __slots__ = ("_buffer", "_chunk_left", "_data", "_position", "_searched", "_skips_line", "state")
+    __slots__ = ("_buffer", "_chunk_left", "_data", "_position", "_searched", "_skips_line", "refused_line", "state")
 
     def __init__(self) -> None:
         self.state = Framing.COMMAND
@@ -72,6 +74,8 @@ class Framer:
         self._skips_line = False
         self._data: MailDataDecoder | None = None
         self._chunk_left = 0
+        self.refused_line = b""
+        """The beginning of the line that was refused last: enough to tell what it was meant to be."""
 
     @property
     def buffered(self) -> int:
@@ -148,14 +152,15 @@ class Framer:
                 self._skips_line = not ends_in_crlf
                 continue
             self._skips_line = not ends_in_crlf
+            line = self._buffer[start : end - 1]
+            if ends_in_crlf and end - start < limit and b"\r" not in line and b"\0" not in line:
+                return line
+            self.refused_line = self._buffer[start : min(end, start + REFUSED_LINE_SIZE)]
             if end - start >= limit:
                 raise LineTooLong
             if not ends_in_crlf:
                 raise CommandSyntaxError("bare LF in a line", text="Lines must end with CRLF")
-            line = self._buffer[start : end - 1]
-            if b"\r" in line or b"\0" in line:
-                raise CommandSyntaxError("bare CR or NUL in a line")
-            return line
+            raise CommandSyntaxError("bare CR or NUL in a line")
 
     def next_data(self) -> bytes:
         """Take what is there of mail data or a chunk, transparency undone; b"" when nothing is certain yet.
@@ -175,6 +180,8 @@ class Framer:
             self._searched = len(self._buffer)
             return
         was_skipping, self._skips_line = self._skips_line, True
+        if not was_skipping:
+            self.refused_line = self._buffer[self._position : self._position + REFUSED_LINE_SIZE]
         # A CR at the end may be half of the CRLF that ends the bad line.
         kept = b"\r" if self._buffer.endswith(b"\r") and unread else b""
         self.discard()

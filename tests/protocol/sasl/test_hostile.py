@@ -29,7 +29,11 @@ from ehlo.protocol.saslprep import saslprep
 
 KEYS = derive_scram_keys("pencil", iterations=4096)
 BINDINGS = {"tls-unique": b"x" * 12}
-STATUSES = {"535 5.7.8 Authentication credentials invalid", "501 5.5.2 Malformed authentication response"}
+STATUSES = {
+    "535 5.7.8 Authentication credentials invalid",
+    "501 5.5.2 Malformed authentication response",
+    "501 5.7.0 Malformed authentication response",
+}
 
 # What messages are made of, so that garbage gets past the first check.
 PIECES = st.sampled_from(

@@ -28,10 +28,15 @@ RANDOM_OCTETS: Final = 18
 _RESPONSE = re.compile(rb"(?P<user>.*) (?P<digest>[0-9a-f]{32})", re.DOTALL)
 
 
+class UnexpectedInitialResponse(MalformedResponse):
+    """An initial response to a mechanism in which the server speaks first: 501, "SHOULD" 5.7.0 (RFC 4954 §4)."""
+
+    enhanced = "5.7.0"
+
+
 def _cram_md5(context: Context, response: bytes | None) -> Script:
     if response is not None:
-        # RFC 4954 §4: an initial response to a mechanism in which the server speaks first is an error.
-        raise MalformedResponse("CRAM-MD5 has no initial response")
+        raise UnexpectedInitialResponse("CRAM-MD5 has no initial response")
     # RFC 2195 §2 wants the syntax of a msg-id, from random digits, a time stamp and our name.  That it never comes
     # again is the point, and random octets see to it without a clock.
     challenge = f"<{context.random_text(RANDOM_OCTETS)}@{context.hostname}>".encode()
