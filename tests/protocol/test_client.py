@@ -286,7 +286,21 @@ def test_no_argument_can_end_a_command_line(make: Callable[[str], bytes], bad: s
 
 
 @pytest.mark.parametrize(
-    "address", ["a@b> SIZE=1", "a@b>", "<a@b", "a b@c", ' "', '"a@b', '"a\\"@b', '"a"b" c"@d>', "[a> b]", "a@[b]>", "a\t@b", "a@b\x7f"]
+    "address",
+    [
+        "a@b> SIZE=1",
+        "a@b>",
+        "<a@b",
+        "a b@c",
+        ' "',
+        '"a@b',
+        '"a\\"@b',
+        '"a"b" c"@d>',
+        "[a> b]",
+        "a@[b]>",
+        "a\t@b",
+        "a@b\x7f",
+    ],
 )
 def test_no_address_can_leave_its_angle_brackets(address: str) -> None:
     with pytest.raises(ValueError, match="angle brackets"):
