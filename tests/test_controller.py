@@ -385,7 +385,7 @@ class Own(SMTP):
     async def smtp_NOW(self, arg: str | None) -> None:
         await self.push("250 now")
 
-    async def auth_OWN(self, _: object, args: list[str]) -> AuthResult:
+    async def auth_OWN(self, _: object, args: list[str]) -> AuthResult:  # noqa: N802
         return AuthResult(success=True)
 
 

@@ -96,8 +96,10 @@ def parse_command(line: bytes) -> CommandLine:
         text = line.decode()
     except UnicodeDecodeError:
         raise CommandSyntaxError("command line is not UTF-8") from None
-    # A tab is no separator of the grammar, but as part of a verb it would make an unknown one of DATA.
-    verb, _, arg = text.replace("\t", " ").partition(" ") if "\t" in text else text.partition(" ")
+    verb, _, arg = text.partition(" ")
+    if "\t" in verb:
+        # A tab is no separator of the grammar, but as part of a verb it would make an unknown one of DATA.
+        verb, _, arg = text.partition("\t")
     if not verb or not verb.isascii():
         raise CommandSyntaxError("no verb")
     return CommandLine(verb.upper(), arg.strip(" \t") or None)
