@@ -7,16 +7,18 @@ SHELL := /bin/sh
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 LOOP   ?= asyncio
+FUZZTIME ?= 10
 PYTHON ?=
 PIP     = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 NODE_MODULES := tests/e2e/node_modules
 
-.PHONY: help run test e2e check format bench clean
+.PHONY: help run test e2e differential fuzz check format bench clean
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo
-	@echo "  ARGS=...          further arguments for run, test, e2e and bench; test then leaves the thresholds out"
+	@echo "  ARGS=...          further arguments, for all but check, format and clean; test then leaves the thresholds out"
+	@echo "  FUZZTIME=60       seconds for each target of fuzz (10)"
 	@echo "  LOOP=uvloop       event loop of the tests (asyncio)"
 	@echo "  PYTHON=python3.13 interpreter of a new environment; with VENV=.venv-3.13 beside the usual one"
 
@@ -43,6 +45,12 @@ endef
 e2e: $(VENV)/.installed-dev $(NODE_MODULES)/.installed ## the tests with real clients, as far as they are installed
 	@$(BIN)/python -m pytest --loop=$(LOOP) tests/e2e $(ARGS)
 
+differential: $(VENV)/.installed-dev ## the same dialogues with aiosmtpd and Postfix: every difference must be known
+	@$(BIN)/python -m pytest --loop=$(LOOP) tests/differential $(ARGS)
+
+fuzz: $(VENV)/.installed-fuzz ## octets that nobody sends by accident, guided by what they reach
+	@$(BIN)/python -m fuzz --time=$(FUZZTIME) $(ARGS)
+
 check: $(VENV)/.installed-dev ## lint, format, types and layers
 	@$(BIN)/ruff check --output-format=concise
 	@$(BIN)/ruff format --check
@@ -57,7 +65,7 @@ bench: $(VENV)/.installed-dev ## measure, side by side with aiosmtpd
 	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove .venv, caches and results
-	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov bench/.peers $(NODE_MODULES)
+	@rm -rf .venv .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov bench/.peers $(NODE_MODULES)
 	@rm -f .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -71,6 +79,11 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/.created
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
 	@echo "Installing ehlo and its development tools into $(VENV)"
 	@$(PIP) install --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-fuzz: pyproject.toml | $(VENV)/.created
+	@echo "Installing ehlo and what fuzzing needs into $(VENV)"
+	@$(PIP) install --editable '.[fuzz]'
 	@touch $(VENV)/.installed $@
 
 # python3 may be too old, may be a stub that runs nothing, and on Debian may come without venv.
