@@ -21,8 +21,8 @@ from tests import harness
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterator
 
-# Real clients are slow to start and may be absent: `pytest tests/e2e` asks for them by name.
-collect_ignore = ["e2e"]
+# Real clients and servers are slow to start and may be absent: `pytest tests/e2e` asks for them by name.
+collect_ignore = ["e2e", "differential"]
 
 LOOP_FACTORY = pytest.StashKey["harness.LoopFactory"]()
 
