@@ -46,6 +46,7 @@ from ehlo.protocol.commands import (
     parse_command,
     refusal,
 )
+from ehlo.protocol.framing import Framing
 from ehlo.protocol.replies import EncodedReply, Reply, encode_status
 from ehlo.session import Disconnect, Envelope, Session, stage_of
 from ehlo.settings import Parameters, Settings
@@ -231,7 +232,7 @@ class Dispatcher(Connection):
         if hook is None:
             return None
         self._is_busy = False
-        if asyncio.current_task() is not self.task:
+        if self.envelope.is_chunked and asyncio.current_task() is not self.task:
             # Between two BDAT commands, in a task that a streaming hook reads with: nobody else starts this time.
             self._is_busy = True
             self._deadline.set(self._hook_timeout)
@@ -369,7 +370,7 @@ class Dispatcher(Connection):
             raise ShuttingDown
         self._is_busy = False
         self._verb = verb = ""
-        if self._framer.expects_data():
+        if self._framer.state is not Framing.COMMAND:
             await self._drop_data()  # the chunk of a BDAT that was answered without a look at it
         try:
             line = await self._next_line(self._longest_line, self.settings.timeout)

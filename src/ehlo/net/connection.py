@@ -295,7 +295,8 @@ class Connection(asyncio.Protocol):
         if self._reading_is_paused:
             self._reading_is_paused = False
             self.transport.resume_reading()
-        self._flush()  # nobody notices when it is a hook's own task that waits
+        if self._unsent:
+            self._flush()  # nobody notices when it is a hook's own task that waits
         await self._stepper.wait_for_input()
         if self._is_busy:
             # It was a task of the hook's own that waited: now it is the hook's time again.
@@ -464,7 +465,8 @@ class Connection(asyncio.Protocol):
 
     def _suspended(self, *, awaits_input: bool) -> None:
         """The dialogue waits: send what there is to send, and let somebody's time run."""
-        self._flush()
+        if self._unsent:
+            self._flush()
         if awaits_input:
             self._is_busy = False
         elif self._pause_over is not None:

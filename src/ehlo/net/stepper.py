@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import types
 from asyncio import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
@@ -33,6 +34,9 @@ from typing import Any, Protocol
 _PARK = object()
 _RESUME = object()
 _ENDED = object()
+
+# A task that begins at once runs while the coroutine that made it does; then "running" does not say which of them.
+_TASKS_MAY_BE_EAGER = sys.version_info >= (3, 12)
 
 
 class Suspended(Protocol):
@@ -90,8 +94,7 @@ class Stepper:
     @types.coroutine
     def wait_for_input(self) -> Generator[Any, None, None]:
         """Return after ``input_arrived`` was called.  For the connection's own coroutine, and what it awaits."""
-        # A task that begins at once (Python 3.12) runs while the coroutine that made it does.
-        if self._is_running and asyncio.current_task(self._loop) is self.task:
+        if self._is_running and (not _TASKS_MAY_BE_EAGER or asyncio.current_task(self._loop) is self.task):
             yield _PARK
             return
         # A hook reads mail data from a task of its own: an ordinary future serves it.
