@@ -32,7 +32,7 @@ class ContentReader:
     ``size`` counts octets as the handler gets them, with transparency undone (RFC 1870 §5).
     """
 
-    __slots__ = ("_drop", "_framer", "_line_length", "_next", "_settings", "size")
+    __slots__ = ("_drop", "_framer", "_is_chunked", "_line_length", "_next", "_settings", "size")
 
     def __init__(
         self,
@@ -40,11 +40,14 @@ class ContentReader:
         drop_data: Callable[[], Awaitable[None]],
         framer: Framer,
         settings: Settings,
+        *,
+        is_chunked: bool = True,
     ) -> None:
         self._next = next_data
         self._drop = drop_data
         self._framer = framer
         self._settings = settings
+        self._is_chunked = is_chunked
         self._line_length = 0
         self.size = 0
 
@@ -67,6 +70,11 @@ class ContentReader:
         if settings.line_length_limit is not None:
             self._check_lines(piece, settings.line_length_limit)
         return piece
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the end of mail data has been read; of chunks, nobody knows before the next is asked for."""
+        return not self._is_chunked and not self._framer.expects_data()
 
     async def skip(self) -> None:
         """Read what is left of the message, for nobody."""
@@ -93,7 +101,7 @@ async def read_all(reader: ContentReader) -> bytes:
     memory and stops the loop for 90 ms.
     """
     first = await reader.read()
-    second = await reader.read() if first else b""
+    second = await reader.read() if first and not reader.is_over else b""
     if not second:
         return first
     gathered = BytesIO(first)

@@ -64,6 +64,9 @@ _Verb = Callable[[Any, str | None], Coroutine[Any, Any, None]]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS = Settings()
 
+# What most commands are answered, encoded.
+_READY = {status: encode_status(status) for status in ("250 2.0.0 OK", "250 2.1.0 OK", "250 2.1.5 OK")}
+
 
 class VerbEntry(NamedTuple):
     """A verb of a class: what runs, and the row that says when."""
@@ -500,7 +503,10 @@ class Dispatcher(Connection):
 
     def _settle(self, answer: Any, default: str, *, utf8: bool = False) -> EncodedReply:
         """Code and octets of what a hook answered, or of the default.  ``utf8``: this command asked for UTF-8."""
-        return encode_answer(default if answer is None else answer, utf8=utf8 or self.envelope.smtp_utf8)
+        if answer is None:
+            ready = _READY.get(default)
+            return encode_status(default) if ready is None else ready
+        return encode_answer(answer, utf8=utf8 or self.envelope.smtp_utf8)
 
     async def _send(self, reply: EncodedReply) -> None:
         self._write(reply.data)

@@ -81,7 +81,7 @@ class Reception(Dispatcher):
         envelope = self.envelope
         # A subclass's own RCPT may not count.
         self._accepted_recipients = envelope.accepted_recipients or len(envelope.rcpt_tos)
-        reader = ContentReader(next_data, self._drop_data, self._framer, self.settings)
+        reader = ContentReader(next_data, self._drop_data, self._framer, self.settings, is_chunked=envelope.is_chunked)
         stats, replies = self._stats, []
         try:
             replies = await self._deliver(envelope, reader)
