@@ -189,6 +189,15 @@ def test_a_setting_that_makes_no_sense_is_refused_at_once() -> None:
         Controller(Nothing(), port=0, timeout=-1)
 
 
+def test_a_controller_is_watched_as_it_is_told() -> None:
+    with Controller(Nothing(), port=0, server_hostname="mx.test", stall_threshold=None) as controller:
+        assert controller.server is not None
+        assert controller.server._watch is None
+    with Controller(Nothing(), port=0, server_hostname="mx.test", stall_threshold=60) as controller:
+        assert controller.server is not None
+        assert controller.server._watch is not None
+
+
 # When it does not start
 
 

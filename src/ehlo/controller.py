@@ -10,18 +10,16 @@ with Controller(handler, port=0) as controller:      # anywhere else: it has a t
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from ehlo.net.listen import BACKLOG
-from ehlo.net.serve import GRACE, Server
+from ehlo.net.serve import GRACE, STALL_THRESHOLD, Server
+from ehlo.net.thread import ServerThread
 from ehlo.net.tls import load_cert_chain, set_tickets
 from ehlo.settings import ControllerParameters, Parameters, Settings
 from ehlo.shared import Shared
@@ -30,8 +28,6 @@ from ehlo.smtp import SMTP
 if TYPE_CHECKING:
     from ehlo.net.watchdog import Stall
     from ehlo.stats import Stats
-
-log = logging.getLogger("ehlo.server")
 
 PORT = 8025
 SMTP_PORT = 25
@@ -102,7 +98,7 @@ def serve(
     unix_path: str | os.PathLike[str] | None = None,
     sockets: Sequence[socket.socket] | None = None,
     ssl_context: ssl.SSLContext | None = None,
-    stall_threshold: float | None = 1.0,
+    stall_threshold: float | None = STALL_THRESHOLD,
     backlog: int = BACKLOG,
     settings: Settings | None = None,
     **parameters: Unpack[Parameters],
@@ -145,7 +141,29 @@ def _ports(
     return [port] if unix_path is None else []
 
 
-class _ControllerBase:
+class CommonParameters(ControllerParameters, total=False):
+    """What every controller takes beside where to listen: these, and the settings.
+
+    ``ssl_context`` is for TLS from the first octet, ``server_hostname`` the name in the greeting (None: this host's),
+    ``stall_threshold`` as for ``serve``.
+    """
+
+    ssl_context: ssl.SSLContext | None
+    server_hostname: str | None
+    stall_threshold: float | None
+
+
+class ThreadParameters(CommonParameters, total=False):
+    """What controllers take that run in a thread.
+
+    ``ready_timeout``: seconds within which it must listen; ``loop_factory``: such as ``uvloop.new_event_loop``.
+    """
+
+    ready_timeout: float
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
+
+
+class _Controller:
     """What all controllers have: a handler, where to listen, and ``factory`` to override."""
 
     def __init__(
@@ -153,20 +171,26 @@ class _ControllerBase:
         handler: object,
         where: dict[str, Any],
         *,
-        ssl_context: ssl.SSLContext | None,
-        server_hostname: str | None,
-        parameters: ControllerParameters,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        stall_threshold: float | None = STALL_THRESHOLD,
+        **parameters: Unpack[ControllerParameters],
     ) -> None:
         self.handler = handler
         self.ssl_context = ssl_context
+        self.stall_threshold = stall_threshold
         self.settings = Settings(hostname=server_hostname, **parameters)
-        self.server: SMTPServer | None = None
         self._where = where
         self._shared: Shared | None = None
 
     def factory(self) -> SMTP:
         """Make the protocol of one connection; override it to serve a subclass or LMTP."""
         return SMTP(self.handler, shared=self._shared)
+
+    @property
+    def server(self) -> SMTPServer | None:
+        """The server; None while there is none."""
+        raise NotImplementedError
 
     @property
     def shared(self) -> Shared:
@@ -189,10 +213,16 @@ class _ControllerBase:
             shared = protocol.shared
         elif protocol.own_mechanisms != SMTP.own_mechanisms:
             shared = self._shared = Shared(self.handler, self.settings, protocol.own_mechanisms)
-        return SMTPServer(shared, self.factory, ssl_context=self.ssl_context, **self._where)
+        return SMTPServer(
+            shared,
+            self.factory,
+            ssl_context=self.ssl_context,
+            stall_threshold=self.stall_threshold,
+            **self._where,
+        )
 
 
-class _ThreadedController(_ControllerBase):
+class _ThreadedController(_Controller):
     """Runs a server in a thread of its own, with a loop of its own.  A context manager; can be started again."""
 
     def __init__(
@@ -200,24 +230,18 @@ class _ThreadedController(_ControllerBase):
         handler: object,
         where: dict[str, Any],
         *,
-        ssl_context: ssl.SSLContext | None,
-        ready_timeout: float,
-        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
-        server_hostname: str | None,
-        parameters: ControllerParameters,
+        ready_timeout: float = READY_TIMEOUT,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+        **parameters: Unpack[CommonParameters],
     ) -> None:
-        super().__init__(
-            handler, where, ssl_context=ssl_context, server_hostname=server_hostname, parameters=parameters
-        )
+        super().__init__(handler, where, **parameters)
         self.ready_timeout = ready_timeout
-        self._loop_factory = loop_factory
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._main_task: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
-        self._please_stop = asyncio.Event()
-        self._is_wanted = False
-        self._grace = GRACE
+        self._thread = ServerThread(self._new_server, loop_factory)
+
+    @property
+    def server(self) -> SMTPServer | None:
+        """The server; None while the thread does not run."""
+        return self._thread.server
 
     def start(self) -> None:
         """Start, and return when it accepts connections.
@@ -225,23 +249,7 @@ class _ThreadedController(_ControllerBase):
         Raises what kept it from listening (``OSError``), ``TimeoutError`` after ``ready_timeout`` seconds, and
         ``RuntimeError`` when it runs already.
         """
-        if self._thread is not None and self._thread.is_alive():
-            raise RuntimeError("the controller is running")
-        ready = threading.Event()
-        self._failure = None
-        self._is_wanted = True
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="ehlo-controller", daemon=True)
-        self._thread.start()
-        if not ready.wait(self.ready_timeout):
-            self._request_end(at_once=True)
-            self._thread.join()
-            self._thread = None
-            raise TimeoutError(f"the server did not start within {self.ready_timeout:g} s")
-        failure = self._take_failure()
-        if failure is not None:
-            self._thread.join()
-            self._thread = None
-            raise failure
+        self._thread.start(self.ready_timeout)
 
     def stop(self, grace: float = GRACE) -> None:
         """Stop as ``Server.stop`` does, and return when the thread has ended; nothing happens when it does not run.
@@ -249,14 +257,7 @@ class _ThreadedController(_ControllerBase):
         Called in that very thread, by a coroutine hook, it returns at once.  A plain hook that calls it is waited for
         no longer than ``grace``, as any other is.
         """
-        thread = self._thread
-        if thread is None:
-            return
-        self._grace = grace
-        self._request_end(at_once=False)
-        if thread is not threading.current_thread():
-            thread.join()
-            self._thread = None
+        self._thread.stop(grace)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -269,106 +270,8 @@ class _ThreadedController(_ControllerBase):
         """Stop."""
         self.stop()
 
-    def _take_failure(self) -> BaseException | None:
-        failure, self._failure = self._failure, None
-        return failure
 
-    def _request_end(self, *, at_once: bool) -> None:
-        """Let the thread end.  ``at_once``: even if the server has not come to serving yet."""
-        self._is_wanted = False  # first: a thread that has no loop yet looks at this when it has one
-        loop, main_task = self._loop, self._main_task
-        if loop is not None and main_task is not None:
-            with contextlib.suppress(RuntimeError):  # closed already: the thread is about to end
-                loop.call_soon_threadsafe(main_task.cancel if at_once else self._please_stop.set)
-
-    def _run(self, ready: threading.Event) -> None:
-        try:
-            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-                runner.run(self._main(ready))
-        except BaseException as error:
-            if ready.is_set():
-                log.exception("the thread of a controller ends")
-            else:
-                self._failure = error  # raised in the thread that waits for it
-        finally:
-            self.server = self._loop = self._main_task = None
-            ready.set()
-
-    async def _main(self, ready: threading.Event) -> None:
-        self._please_stop = asyncio.Event()
-        self._main_task = asyncio.current_task()
-        self._loop = asyncio.get_running_loop()
-        if not self._is_wanted:
-            return
-        self.server = self._new_server()
-        async with self.server:
-            ready.set()
-            await self._please_stop.wait()
-            await self.server.stop(self._grace)
-
-
-class Controller(_ThreadedController):
-    """SMTP on TCP, in a thread.
-
-    ``hostname`` is where it listens: None is the loopback of IPv4 and IPv6, "" every address; afterwards it tells what
-    to connect to.  ``server_hostname`` is the name in the greeting.  ``loop_factory`` may be ``uvloop.new_event_loop``.
-    """
-
-    def __init__(
-        self,
-        handler: object,
-        hostname: str | None = None,
-        port: int = PORT,
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        server_hostname: str | None = None,
-        ready_timeout: float = READY_TIMEOUT,
-        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-        **parameters: Unpack[ControllerParameters],
-    ) -> None:
-        super().__init__(
-            handler,
-            {"host": hostname, "port": port},
-            ssl_context=ssl_context,
-            ready_timeout=ready_timeout,
-            loop_factory=loop_factory,
-            server_hostname=server_hostname,
-            parameters=parameters,
-        )
-
-    @property
-    def hostname(self) -> str:
-        """What a client on this machine connects to."""
-        return self._where["host"] or "127.0.0.1"
-
-
-class UnixSocketController(_ThreadedController):
-    """The same on a UNIX socket, whose file is removed at the end."""
-
-    def __init__(
-        self,
-        handler: object,
-        unix_socket: str | os.PathLike[str],
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        server_hostname: str | None = None,
-        ready_timeout: float = READY_TIMEOUT,
-        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-        **parameters: Unpack[ControllerParameters],
-    ) -> None:
-        super().__init__(
-            handler,
-            {"unix_path": unix_socket},
-            ssl_context=ssl_context,
-            ready_timeout=ready_timeout,
-            loop_factory=loop_factory,
-            server_hostname=server_hostname,
-            parameters=parameters,
-        )
-        self.unix_socket = unix_socket
-
-
-class _LoopController(_ControllerBase):
+class _LoopController(_Controller):
     """Runs a server in a loop that you have.
 
     ``begin`` and ``end`` are for a loop that does not run yet or any more; in a coroutine use ``async with``, or
@@ -379,32 +282,33 @@ class _LoopController(_ControllerBase):
         self,
         handler: object,
         where: dict[str, Any],
-        *,
-        ssl_context: ssl.SSLContext | None,
         loop: asyncio.AbstractEventLoop | None,
-        server_hostname: str | None,
-        parameters: ControllerParameters,
+        **parameters: Unpack[CommonParameters],
     ) -> None:
-        super().__init__(
-            handler, where, ssl_context=ssl_context, server_hostname=server_hostname, parameters=parameters
-        )
+        super().__init__(handler, where, **parameters)
         self.loop = loop
+        self._server: SMTPServer | None = None
+
+    @property
+    def server(self) -> SMTPServer | None:
+        """The server; None while it does not run."""
+        return self._server
 
     async def start(self) -> None:
         """Listen, in the running loop."""
-        if self.server is not None:
+        if self._server is not None:
             raise RuntimeError("the controller is running")
         server = self._new_server()
         await server.start()
-        self.server = server
+        self._server = server
 
     async def stop(self, grace: float = GRACE) -> None:
         """Stop as ``Server.stop`` does; nothing happens when it does not run."""
-        if self.server is not None:
+        if self._server is not None:
             try:
-                await self.server.stop(grace)
+                await self._server.stop(grace)
             finally:
-                self.server = None
+                self._server = None
 
     def begin(self) -> None:
         """Listen; connections are served when the loop runs.  ``RuntimeError`` if it runs now."""
@@ -433,7 +337,38 @@ class _LoopController(_ControllerBase):
         return self.loop
 
 
-class UnthreadedController(_LoopController):
+class _OnTCP(_Controller):
+    """Listens on TCP.
+
+    ``hostname`` is where: None is the loopback of IPv4 and IPv6, "" every address.
+    """
+
+    @property
+    def hostname(self) -> str:
+        """What a client on this machine connects to."""
+        return self._where["host"] or "127.0.0.1"
+
+
+class Controller(_OnTCP, _ThreadedController):
+    """SMTP on TCP, in a thread."""
+
+    def __init__(
+        self, handler: object, hostname: str | None = None, port: int = PORT, **parameters: Unpack[ThreadParameters]
+    ) -> None:
+        super().__init__(handler, {"host": hostname, "port": port}, **parameters)
+
+
+class UnixSocketController(_ThreadedController):
+    """The same on a UNIX socket, whose file is removed at the end."""
+
+    def __init__(
+        self, handler: object, unix_socket: str | os.PathLike[str], **parameters: Unpack[ThreadParameters]
+    ) -> None:
+        super().__init__(handler, {"unix_path": unix_socket}, **parameters)
+        self.unix_socket = unix_socket
+
+
+class UnthreadedController(_OnTCP, _LoopController):
     """SMTP on TCP, in a loop that you have."""
 
     def __init__(
@@ -442,24 +377,9 @@ class UnthreadedController(_LoopController):
         hostname: str | None = None,
         port: int = PORT,
         loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        server_hostname: str | None = None,
-        **parameters: Unpack[ControllerParameters],
+        **parameters: Unpack[CommonParameters],
     ) -> None:
-        super().__init__(
-            handler,
-            {"host": hostname, "port": port},
-            ssl_context=ssl_context,
-            loop=loop,
-            server_hostname=server_hostname,
-            parameters=parameters,
-        )
-
-    @property
-    def hostname(self) -> str:
-        """What a client on this machine connects to."""
-        return self._where["host"] or "127.0.0.1"
+        super().__init__(handler, {"host": hostname, "port": port}, loop, **parameters)
 
 
 class UnixSocketUnthreadedController(_LoopController):
@@ -470,17 +390,7 @@ class UnixSocketUnthreadedController(_LoopController):
         handler: object,
         unix_socket: str | os.PathLike[str],
         loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        server_hostname: str | None = None,
-        **parameters: Unpack[ControllerParameters],
+        **parameters: Unpack[CommonParameters],
     ) -> None:
-        super().__init__(
-            handler,
-            {"unix_path": unix_socket},
-            ssl_context=ssl_context,
-            loop=loop,
-            server_hostname=server_hostname,
-            parameters=parameters,
-        )
+        super().__init__(handler, {"unix_path": unix_socket}, loop, **parameters)
         self.unix_socket = unix_socket

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ehlo.server")
 
+STALL_THRESHOLD = 1.0
+"""Seconds for which something may block the event loop before the log names it."""
 GRACE = 30.0
 """Seconds that open transactions have to finish when a server stops."""
 LAST_WORDS = 5.0
@@ -33,6 +36,7 @@ FAREWELL = 0.1
 """Seconds that sessions which are cancelled at the very end have to say so."""
 PARTING = 1.0
 """Seconds that clients of a server that stops have to take what was said last, and to close TLS as we do."""
+_TURNS_OF_ACCEPTING = 3
 
 
 class Server:
@@ -57,7 +61,7 @@ class Server:
         unix_path: str | os.PathLike[str] | None = None,
         sockets: Sequence[socket.socket] | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        stall_threshold: float | None = 1.0,
+        stall_threshold: float | None = STALL_THRESHOLD,
         backlog: int = BACKLOG,
     ) -> None:
         self.ssl_context = ssl_context
@@ -71,6 +75,7 @@ class Server:
         self._backlog = backlog
         self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.AbstractServer] = []
+        self._closing: list[asyncio.AbstractServer] = []
         self._connections: set[Connection] = set()
         self._leaving: set[Connection] = set()
         self._watch: Subscription | None = None
@@ -156,6 +161,15 @@ class Server:
         finally:
             await self.stop()
 
+    def stop_accepting(self) -> None:
+        """Let nobody new in; the sessions that are open go on.  ``stop`` must follow."""
+        self._closing += self._stop_listening()
+
+    async def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until no session is open, but not longer than this; whether that is so."""
+        await _let_in()
+        return await self._wait_until_empty(self._connections, seconds)
+
     async def stop(self, grace: float = GRACE) -> None:
         """Stop listening, let open transactions finish within ``grace`` seconds, end all sessions.
 
@@ -172,7 +186,8 @@ class Server:
             return
         self._is_stopping = True
         log.info("stopping: %d sessions are open", len(self._connections))
-        listeners = self._stop_listening()
+        self.stop_accepting()
+        listeners, self._closing = self._closing, []
         try:
             await self._end_sessions(grace)
         finally:
@@ -242,8 +257,11 @@ class Server:
 
     async def _listen(self, loop: asyncio.AbstractEventLoop, bound: socket.socket) -> asyncio.AbstractServer:
         # AF_UNIX is no name of the socket module on Windows.
-        create: Any = loop.create_unix_server if bound.family.name == "AF_UNIX" else loop.create_server
-        listener: asyncio.AbstractServer = await create(self._make, sock=bound, backlog=self._backlog)
+        is_unix = bound.family.name == "AF_UNIX"
+        create: Any = loop.create_unix_server if is_unix else loop.create_server
+        # The file is removed by whoever made it, which a worker process did not.
+        options = {"cleanup_socket": False} if is_unix and sys.version_info >= (3, 13) else {}
+        listener: asyncio.AbstractServer = await create(self._make, sock=bound, backlog=self._backlog, **options)
         return listener
 
     def _stop_listening(self) -> list[asyncio.AbstractServer]:
@@ -315,3 +333,9 @@ class Server:
             if connection.task is task:
                 return connection.describe()
         return ""
+
+
+async def _let_in() -> None:
+    """Let the loop announce whom it has accepted already: that takes a task, and then a callback."""
+    for _ in range(_TURNS_OF_ACCEPTING):
+        await asyncio.sleep(0)
