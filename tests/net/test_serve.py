@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import socket
 import threading
@@ -16,10 +17,12 @@ import pytest
 
 from ehlo import SMTP, Envelope, Session
 from ehlo.net import serve as module
+from ehlo.net.listen import unix_socket
 from ehlo.net.serve import Server
 from ehlo.testing import MemoryTransport
 from tests.net.support import (
     HOST,
+    PATIENCE,
     Caller,
     Speaker,
     calling,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ehlo.controller import SMTPServer
+    from ehlo.net.connection import Connection
 
 NOTICE = "421 4.3.2 Service shutting down, closing connection"
 
@@ -749,3 +753,53 @@ async def test_whoever_else_blocks_the_loop_is_no_session() -> None:
 async def test_a_server_that_is_not_watched_has_no_watchdog() -> None:
     async with smtp(stall_threshold=None):
         assert "ehlo-watchdog" not in {thread.name for thread in threading.enumerate()}
+
+
+# Letting sessions go on
+
+
+async def test_a_server_that_accepts_nobody_new_goes_on_with_who_is_there() -> None:
+    handler = Recorder()
+    server = smtp(handler)
+    await server.start()
+    port = server.port
+    async with calling(server) as client:
+        await client.greet()
+        server.stop_accepting()
+        assert is_refused(port)
+        assert not server.is_serving
+        assert (await client.mail()).startswith("250 ")
+        assert (await client.mail()).startswith("250 ")
+        stopping = asyncio.create_task(server.stop())
+        assert await client.hear() == NOTICE
+    await stopping
+    assert len(handler.envelopes) == 2
+
+
+def _make_and_tell(factory: Callable[[], Connection], made: asyncio.Event) -> Connection:
+    made.set()
+    return factory()
+
+
+async def test_who_was_accepted_in_the_last_moment_is_waited_for() -> None:
+    server = smtp()
+    await server.start()
+    with socket.create_connection((HOST, server.port)) as client:
+        client.setblocking(False)
+        loop, made = asyncio.get_running_loop(), asyncio.Event()
+        server._factory = functools.partial(_make_and_tell, server._factory, made)
+        await made.wait()
+        server.stop_accepting()
+        assert not await server.wait_until_idle(0)
+        assert (await loop.sock_recv(client, 100)).startswith(b"220 ")
+        await loop.sock_sendall(client, b"QUIT\r\n")
+        assert await server.wait_until_idle(PATIENCE)
+    await server.stop()
+
+
+async def test_the_file_of_a_socket_that_was_given_is_left_to_the_giver(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with unix_socket(path) as bound:
+        async with smtp(sockets=[bound.dup()]):
+            pass
+        assert path.exists()
