@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ehlo.protocol import data as data_module
 from ehlo.protocol.data import MailDataDecoder, has_bare_newline, normalize_newlines
 
 # Octets that matter to the decoder, and one that does not.
@@ -53,6 +55,14 @@ def test_the_cut_does_not_matter(data: bytes, places: list[int]) -> None:
 @given(octets)
 def test_one_octet_at_a_time_is_the_same(data: bytes) -> None:
     assert decode([data[i : i + 1] for i in range(len(data))]) == decode([data])
+
+
+@given(octets, st.lists(st.integers(0, 10_000), max_size=3), st.integers(0, 3))
+def test_many_dots_are_undone_as_a_few_are(data: bytes, places: list[int], few: int) -> None:
+    pieces = cut(data, places)
+    as_few = decode(pieces)
+    with mock.patch.object(data_module, "_FEW", few):
+        assert decode(pieces) == as_few
 
 
 @given(octets)
