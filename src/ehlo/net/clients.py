@@ -9,17 +9,13 @@ A rate is a *token bucket*: it holds ``count`` tokens, every event takes one, an
 begin anew let twice the count pass in an instant, where two of them meet; a log of events costs memory for each of
 them; and with both, whoever met the limit waits for the rest of a window, here for one token.  An event that is refused
 takes none.  All there is to remember is when the bucket will be full again, and after that, nothing.
-
-Memory: of networks with sessions there are no more than sessions.  Of the others those are remembered that have a
-bucket which is not full, and of these the last ``remembered_networks`` that left: whoever owns a great many networks
-can make us forget others, but not those that are connected, and cannot make us remember more.
+What is remembered of whom is in ``ehlo.net.registry``.
 """  # noqa: D205
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ehlo.net.limits import (
     AuthFailureRateExceeded,
@@ -36,7 +32,11 @@ from ehlo.net.limits import (
     TooManyJunkCommands,
 )
 from ehlo.net.networks import network_of
+from ehlo.net.registry import BUCKETS, LocalRegistry
 from ehlo.stats import Stats
+
+if TYPE_CHECKING:
+    from ehlo.net.registry import Network, Registry
 
 
 class Bucket(NamedTuple):
@@ -69,8 +69,7 @@ _RATES: tuple[type[LimitReached], ...] = (
     AuthFailureRateExceeded,
     ErrorRateExceeded,
 )
-_CONNECTION, _MESSAGE, _RECIPIENT, _AUTH_FAILURE, _ERROR = range(len(_RATES))
-_FULL = (0,) * len(_RATES)
+_CONNECTION, _MESSAGE, _RECIPIENT, _AUTH_FAILURE, _ERROR = range(BUCKETS)
 
 
 class Client:
@@ -121,26 +120,28 @@ UNLIMITED = Client()
 
 
 class ClientTable:
-    """The clients of one server.  ``clock`` gives monotonic seconds; ``stats`` counts those who meet a limit."""
+    """The clients of one server.  ``clock`` gives monotonic seconds; ``stats`` counts those who meet a limit.
+
+    Servers in several processes have their clients in common when their tables have one ``registry``.
+    """
 
     def __init__(self, settings: LimitSettings, clock: Callable[[], float], stats: Stats | None = None) -> None:
         self.settings = settings
         self.stats = Stats() if stats is None else stats
-        self.connections = 0
-        """Open now; those that are exempt do not count."""
+        self.registry: Registry = LocalRegistry(settings.remembered_networks)
         self._clock = clock
         self._limits_nothing = settings.limits_nothing
         rates: list[Rate | None] = [getattr(settings, error.setting) for error in _RATES]
         self._buckets = [None if rate is None else Bucket.of(rate) for rate in rates]
-        self._present: dict[str, Network] = {}
-        # In the order in which they left, and of each when its buckets are full.  Tuples of numbers, because they are
-        # nothing to the garbage collector: 100,000 objects were, for 50 ms at a time.  No dict, because to find its
-        # first key takes longer the more were deleted before it.
-        self._absent: OrderedDict[str, tuple[int, ...]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many networks it knows."""
-        return len(self._present) + len(self._absent)
+        return len(self.registry)
+
+    @property
+    def connections(self) -> int:
+        """Open now; those that are exempt do not count."""
+        return self.registry.sessions
 
     def connect(self, peer: Any) -> Client:
         """The client of a new session; ``ConnectionRefused``, and then nothing is kept.
@@ -150,59 +151,47 @@ class ClientTable:
         if self._limits_nothing or peer in self.settings.exempt:
             return UNLIMITED
         settings = self.settings
-        self._forget()
         name = network_of(peer, settings.ipv4_prefix, settings.ipv6_prefix)
-        if settings.connections is not None and self.connections >= settings.connections:
-            raise self.met(TooManyConnections, name)
-        network = self._present.get(name) or Network(name, self._absent.get(name, _FULL))
-        if settings.connections_per_client is not None and network.connections >= settings.connections_per_client:
-            raise self.met(TooManyClientConnections, name)
-        self.spend(network, _CONNECTION)
-        self._absent.pop(name, None)
-        self._present[name] = network
-        network.connections += 1
-        self.connections += 1
+        with self.registry as registry:
+            if settings.connections is not None and registry.sessions >= settings.connections:
+                raise self.met(TooManyConnections, name)
+            network: Network = registry.find(name, self._now())
+            if settings.connections_per_client is not None and network.connections >= settings.connections_per_client:
+                raise self.met(TooManyClientConnections, name)
+            self._take(network, _CONNECTION)
+            registry.enter(network)
         return _LimitedClient(self, network)
 
     # For its clients
 
     def disconnect(self, network: Network) -> None:
         """One session less."""
-        self.connections -= 1
-        network.connections -= 1
-        if network.connections:
-            return
-        del self._present[network.name]
-        self._absent[network.name] = tuple(network.full_at)
-        if len(self._absent) > self.settings.remembered_networks:
-            self._absent.popitem(last=False)
-        self._forget()
+        with self.registry as registry:
+            registry.leave(network, self._now())
 
     def spend(self, network: Network, kind: int) -> None:
         """Take a token from a bucket of a network, if that rate has a limit."""
-        bucket = self._buckets[kind]
-        if bucket is None:
-            return
-        full_at = bucket.take(network.full_at[kind], self._now())
-        if full_at is None:
-            raise self.met(_RATES[kind], network.name)
-        network.full_at[kind] = full_at
+        if self._buckets[kind] is not None:
+            with self.registry:
+                self._take(network, kind)
 
     def auth_began(self, network: Network) -> None:
         """See ``Client.auth_began``."""
         bucket = self._buckets[_AUTH_FAILURE]
-        if bucket is not None:
-            now = self._now()
-            as_if_failed = max(network.full_at[_AUTH_FAILURE], now) + network.auths * bucket.interval
-            if bucket.take(as_if_failed, now) is None:
-                raise self.met(AuthFailureRateExceeded, network.name)
-        network.auths += 1
+        with self.registry:
+            if bucket is not None:
+                now = self._now()
+                as_if_failed = max(network.full_at[_AUTH_FAILURE], now) + network.auths * bucket.interval
+                if bucket.take(as_if_failed, now) is None:
+                    raise self.met(AuthFailureRateExceeded, network.name)
+            network.count_auths(+1)
 
     def auth_ended(self, network: Network, *, is_failure: bool) -> None:
         """See ``Client.auth_ended``."""
-        network.auths -= 1
-        if is_failure:
-            self.spend(network, _AUTH_FAILURE)  # auth_began has seen to it that there is a token
+        with self.registry:
+            network.count_auths(-1)
+            if is_failure:
+                self._take(network, _AUTH_FAILURE)  # auth_began has seen to it that there is a token
 
     def met(self, error: type[LimitReached], who: str) -> LimitReached:
         """Count that somebody met a limit; give the error to raise."""
@@ -211,30 +200,17 @@ class ClientTable:
 
     # Inside
 
+    def _take(self, network: Network, kind: int) -> None:
+        bucket = self._buckets[kind]
+        if bucket is None:
+            return
+        full_at = bucket.take(network.full_at[kind], self._now())
+        if full_at is None:
+            raise self.met(_RATES[kind], network.name)
+        network.full_at[kind] = full_at
+
     def _now(self) -> int:
         return int(self._clock() * 1e9)
-
-    def _forget(self) -> None:
-        """Forget the network that left first, if there is nothing to remember of it any more.
-
-        That happens twice for each session, which adds one network at most: so they get fewer, and no session waits
-        for a great cleaning.
-        """
-        full_at = next(iter(self._absent.values()), None)
-        if full_at is not None and max(full_at) <= self._now():
-            self._absent.popitem(last=False)
-
-
-class Network:
-    """What a table knows of a network: its sessions, its AUTH commands under way, when each bucket is full again."""
-
-    __slots__ = ("auths", "connections", "full_at", "name")
-
-    def __init__(self, name: str, full_at: tuple[int, ...]) -> None:
-        self.name = name
-        self.connections = 0
-        self.auths = 0
-        self.full_at = [*full_at]
 
 
 class _LimitedClient(Client):
