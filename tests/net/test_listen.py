@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import itertools
 import os
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ehlo.net import listen
-from ehlo.net.listen import inode_of, remove_unix_socket, tcp_sockets, unix_socket
+from ehlo.net.listen import inode_of, multiply, remove_unix_socket, tcp_sockets, unix_socket
 
 
 def names_of(sockets: list[socket.socket]) -> list[str]:
@@ -298,3 +302,89 @@ def test_the_file_is_not_removed_if_somebody_else_has_taken_the_path(path: Path)
         with unix_socket(path):
             remove_unix_socket(ours, inode)
             assert path.is_socket()
+
+
+# For several processes
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shares connections out")
+
+
+@linux_only
+async def test_connections_are_shared_out_among_the_sockets_of_several_processes() -> None:
+    with closing_all(await tcp_sockets("127.0.0.1", 0)) as first:
+        groups = multiply(first, 3)
+        with closing_all([*itertools.chain(*groups)]) as sockets:
+            assert len({bound.getsockname() for bound in sockets}) == 1
+            for bound in sockets:
+                bound.listen()
+                bound.setblocking(False)
+            clients = [socket.create_connection(bound.getsockname()) for _ in range(60)]
+            with closing_all(clients):
+                taken = [accept_all(bound) for bound in sockets]
+                with closing_all([*itertools.chain(*taken)]):
+                    assert sum(map(len, taken)) == 60
+                    assert all(taken)
+
+
+@linux_only
+async def test_a_port_that_is_shared_is_taken_for_everybody_else() -> None:
+    first = await tcp_sockets("127.0.0.1", 0)
+    with closing_all([*itertools.chain(*multiply(first, 2))]) as sockets:
+        for bound in sockets:
+            bound.listen()
+        port = first[0].getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            await tcp_sockets("127.0.0.1", port)
+
+
+async def test_all_addresses_are_multiplied() -> None:
+    with closing_all(await tcp_sockets(None, 0)) as first, closing_all([*itertools.chain(*multiply(first, 2))]) as all_:
+        names = [bound.getsockname() for bound in all_]
+        assert names == [bound.getsockname() for bound in first] * 2
+
+
+async def test_where_the_system_does_not_share_out_all_have_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "CAN_SHARE_OUT", False)
+    with closing_all(await tcp_sockets("127.0.0.1", 0)) as first:
+        assert multiply(first, 2) == [first, first]
+
+
+def test_a_unix_socket_is_the_same_for_all(tmp_path: Path) -> None:
+    with unix_socket(tmp_path / "socket") as bound:
+        assert multiply([bound], 2) == [[bound], [bound]]
+
+
+@linux_only
+async def test_when_one_cannot_be_had_those_that_were_made_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    def bind(*args: Any, **kwargs: Any) -> socket.socket:
+        if made:
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        made.append(original(*args, **kwargs))
+        return made[0]
+
+    original = listen._bind
+    with closing_all(await tcp_sockets("127.0.0.1", 0)) as first:
+        monkeypatch.setattr(listen, "_bind", bind)
+        with pytest.raises(OSError, match="in use"):
+            multiply(first, 3)
+        assert made[0].fileno() == -1
+        assert first[0].fileno() != -1
+
+
+def accept_all(bound: socket.socket) -> list[socket.socket]:
+    accepted = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            accepted.append(bound.accept()[0])
+    return accepted
+
+
+@contextlib.contextmanager
+def closing_all(sockets: list[socket.socket]) -> Iterator[list[socket.socket]]:
+    try:
+        yield sockets
+    finally:
+        for each in sockets:
+            each.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import stat
@@ -16,6 +17,8 @@ from typing import NamedTuple
 BACKLOG = 1024
 LOOPBACK = ("127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - only on request
+CAN_SHARE_OUT = sys.platform == "linux"
+"""Whether SO_REUSEPORT does so; BSD and macOS give everything to one of the sockets."""
 # How often a port that the system chose for one address may turn out to be taken on another.
 _TRIES = 20
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
@@ -48,6 +51,30 @@ async def tcp_sockets(host: str | Sequence[str] | None, port: int) -> list[socke
             if port != 0 or error.errno != errno.EADDRINUSE or tries_left == 0:
                 raise
     raise AssertionError("unreachable")
+
+
+def multiply(sockets: Sequence[socket.socket], count: int) -> list[list[socket.socket]]:
+    """For each of ``count`` processes its own sockets on the same addresses, where the system shares connections out.
+
+    The first has those that were given, which are bound and do not listen yet.  Linux gives each new connection to one
+    of the sockets, by a hash of its addresses.  Elsewhere, and for UNIX sockets, all get the same ones, and who comes
+    first is served first.  ``OSError`` as from ``bind``; then those that were given are left as they are.
+    """
+    if not CAN_SHARE_OUT or any(bound.family.name == "AF_UNIX" for bound in sockets):
+        return [[*sockets] for _ in range(count)]
+    # Not before they were bound: with the option, another server's port would have been no obstacle.
+    for bound in sockets:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    groups = [[*sockets]]
+    try:
+        for _ in range(count - 1):
+            groups.append(group := [])
+            group.extend(_bind(bound.family, bound.getsockname(), is_shared=True) for bound in sockets)
+    except OSError:
+        for opened in itertools.chain(*groups[1:]):
+            opened.close()
+        raise
+    return groups
 
 
 def unix_socket(path: str | os.PathLike[str]) -> socket.socket:
@@ -111,13 +138,15 @@ def _bind_all(addresses: list[_Address], port: int) -> list[socket.socket]:
     return sockets
 
 
-def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+def _bind(family: socket.AddressFamily | int, address: tuple[object, ...], *, is_shared: bool = False) -> socket.socket:
     # With the protocol spelt out: asyncio turns Nagle's algorithm off only for sockets that say they are TCP, and with
     # it a reply in two segments, as TLS makes them, waits 40 ms for an acknowledgement.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":  # there it would let two servers have one port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
