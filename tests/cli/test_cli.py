@@ -47,6 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         (["-h"], "catch", ["-h"]),
         (["--version"], "catch", ["--version"]),
         (["--no-such-option"], "catch", ["--no-such-option"]),
+        (["send", "-v"], "send", ["-v"]),
         (["serve"], "serve", []),
         (["serve", "--smtp"], "serve", ["--smtp"]),
         (["-n", "-c", "x.Y", "catch"], "serve", ["-n", "-c", "x.Y", "catch"]),
@@ -82,7 +83,7 @@ def test_another_word_is_no_command(calls: list[Call], word: str, capsys: pytest
     assert cli.main([word]) == 2
     complaint = capsys.readouterr().err
     assert f"no command {word!r}" in complaint
-    assert "catch and serve" in complaint
+    assert "catch, send and serve are all" in complaint
     assert calls == []
 
 

@@ -10,14 +10,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ehlo.cli.catch import main as catch_mail
+from ehlo.cli.send import main as send_mail
 from ehlo.main import main as serve_mail
 from ehlo.main import selects_classic
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"catch": catch_mail, "serve": serve_mail}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "catch": catch_mail,
+    "send": send_mail,
+    "serve": serve_mail,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command, and return its exit status: 0 after a signal to stop, 1 if it could not listen, 2 for no command.
+    """Run a command, and return its exit status: 0 if all went well, 1 if not, 2 for no command; some have more.
 
     ``argv`` None is that of the process.  ``SystemExit`` for ``--help`` (0) and for options that are wrong (2).
     """
@@ -27,5 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[first](arguments[1:])
     if first.startswith("-"):
         return COMMANDS["serve" if selects_classic(first) else "catch"](arguments)
-    print(f"ehlo: there is no command {first!r}: {' and '.join(COMMANDS)} are all; see `ehlo --help`", file=sys.stderr)
+    *names, last = COMMANDS
+    known = f"{', '.join(names)} and {last}"
+    print(f"ehlo: there is no command {first!r}: {known} are all; see `ehlo --help`", file=sys.stderr)
     return 2
