@@ -41,7 +41,7 @@ LAYERS: dict[str, set[str]] = {
     "dispatch": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings", "shared"},
 }
 LAYERS |= {
-    "smtp_auth": LAYERS["dispatch"] | {"dispatch"},
+    "smtp_auth": LAYERS["dispatch"] | {"dispatch", "credentials"},
     "smtp_data": LAYERS["dispatch"] | {"dispatch", "content"},
     "smtp_proxied": LAYERS["dispatch"] | {"dispatch"},
     "smtp": LAYERS["dispatch"] | {"dispatch", "smtp_auth", "smtp_data", "smtp_proxied"},
@@ -49,16 +49,18 @@ LAYERS |= {
 LAYERS |= {
     "lmtp": LAYERS["smtp"] | {"smtp"},
     "handlers": {"errors", "protocol", "session", "trace", "net.client", "net.wire", "hooks", "smtp"},
-    "controller": LAYERS["smtp"] | {"smtp", "lmtp"},
+    "controller": LAYERS["smtp"] | {"smtp", "lmtp", "credentials"},
+    "worker": {"controller", "credentials", "net"},
 }
 LAYERS[PACKAGE] = {*LAYERS}
 LAYERS["main"] = {*LAYERS}
 CORE = {*LAYERS}  # and nothing in it imports what follows
 LAYERS |= {
-    "inbox": CORE - {"main"},
+    "report": set(),
+    "inbox": CORE - {"main"} | {"report"},
     "testing": CORE - {"main"} | {"inbox"},
     "compat": CORE,
-    "cli": CORE | {"inbox", "testing", "compat"},
+    "cli": CORE | {"inbox", "testing", "compat", "report"},
     "__main__": {"main", "cli"},
 }
 

@@ -1,0 +1,18 @@
+"""What is wrong with a message: rules as tables, each with its source and with an example that passes and one that
+fails. Knows octets, fields and parts; needs nothing but the standard library, and never raises for what it is given.
+
+    finding     Finding, Severity, and what a Rule is
+    mail        a message as the rules look at it
+    examples    right messages to make examples from
+    octets      lines and octets              header      fields
+    mime        parts, encodings, file names  lists       how to leave a list
+    check       runs them all
+"""  # noqa: D205
+
+from __future__ import annotations
+
+from ehlo.report.check import RULES, Report, check
+from ehlo.report.finding import Finding, Rule, Severity
+from ehlo.report.mail import Mail
+
+__all__ = ["RULES", "Finding", "Mail", "Report", "Rule", "Severity", "check"]

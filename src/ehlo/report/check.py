@@ -1,0 +1,46 @@
+"""Runs the rules over a message. Knows which rules there are; does not know what any of them looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ehlo.report import header, lists, mime, octets
+from ehlo.report.finding import Finding, Severity
+
+RULES = (*octets.RULES, *header.RULES, *mime.RULES, *lists.RULES)
+
+if TYPE_CHECKING:
+    from ehlo.report.mail import Mail
+
+ALIKE = 5
+"""Most findings of one rule that are listed; one more counts the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Findings, the worst first; those of one severity in the order of the rules."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing worse than a notice."""
+        return all(one.severity is Severity.NOTICE for one in self.findings)
+
+    def without(self, ignore: Collection[str]) -> Report:
+        """The same without some rules; ``ValueError`` for a name that no rule has."""
+        unknown = set(ignore) - {rule.name for rule in RULES}
+        if unknown:
+            raise ValueError(f"no such rule: {', '.join(sorted(unknown))}")
+        return Report(tuple(one for one in self.findings if one.rule not in ignore))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.findings)) or "nothing was found"
+
+
+def check(mail: Mail) -> Report:
+    """Check a message by every rule."""
+    findings = [finding for rule in RULES for finding in rule.findings(mail, ALIKE)]
+    return Report(tuple(sorted(findings, key=lambda one: -one.severity)))

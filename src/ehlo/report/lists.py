@@ -1,0 +1,102 @@
+"""Rules about mail to many: how to leave the list. Knows RFC 2369 and RFC 8058; does not know signatures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ehlo.report.examples import mail
+from ehlo.report.finding import Found, Rule, Severity
+
+if TYPE_CHECKING:
+    from ehlo.report.mail import Mail
+
+_BULK_FIELDS = ("List-Id", "List-Post", "List-Help", "Feedback-ID")
+_URI = re.compile(r"<([^<>]*)>")
+# RFC 3986 §3.1
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+_ONE_CLICK = "List-Unsubscribe=One-Click"
+
+
+def _uris(mail: Mail) -> list[str]:
+    return [uri.strip() for one in mail.all("List-Unsubscribe") for uri in _URI.findall(one.value)]
+
+
+def _is_bulk(mail: Mail) -> bool:
+    precedence = mail.first("Precedence")
+    is_marked = precedence is not None and precedence.value.lower() in {"bulk", "list"}
+    return is_marked or any(mail.first(name) for name in _BULK_FIELDS)
+
+
+def _no_unsubscribe(mail: Mail) -> Iterator[Found]:
+    if _is_bulk(mail) and mail.first("List-Unsubscribe") is None:
+        yield Found("header", "is mail to many and has no List-Unsubscribe field")
+
+
+def _bad_unsubscribe(mail: Mail) -> Iterator[Found]:
+    for one in mail.all("List-Unsubscribe"):
+        uris = _URI.findall(one.value)
+        if not uris:
+            yield Found(one.place, "has no URI in angle brackets")
+        elif not all(_SCHEME.fullmatch(uri.strip()) for uri in uris):
+            yield Found(one.place, "has something in angle brackets that is no URI")
+
+
+def _no_one_click(mail: Mail) -> Iterator[Found]:
+    one = mail.first("List-Unsubscribe")
+    if one is not None and mail.first("List-Unsubscribe-Post") is None:
+        yield Found(
+            one.place, "has no List-Unsubscribe-Post beside it, so readers offer no button that does it at once"
+        )
+
+
+def _bad_one_click(mail: Mail) -> Iterator[Found]:
+    for one in mail.all("List-Unsubscribe-Post"):
+        if "".join(one.value.split()) != _ONE_CLICK:
+            yield Found(one.place, f"is not {_ONE_CLICK}")
+        elif not any(uri.lower().startswith("https:") for uri in _uris(mail)):
+            yield Found(one.place, "needs an https URI in List-Unsubscribe")
+
+
+_URL = "<https://sender.example/leave?id=1>, <mailto:leave@sender.example>"
+_RIGHT = mail(list_id="<news.sender.example>", list_unsubscribe=_URL, list_unsubscribe_post=_ONE_CLICK)
+
+RULES: tuple[Rule[Mail], ...] = (
+    Rule(
+        "no-list-unsubscribe",
+        Severity.WARNING,
+        "Mail to many says how to leave",
+        "RFC 2369 §3.2; Gmail and Yahoo ask it of bulk senders since 2024",
+        _no_unsubscribe,
+        _RIGHT,
+        mail(list_id="<news.sender.example>"),
+    ),
+    Rule(
+        "bad-list-unsubscribe",
+        Severity.ERROR,
+        "List-Unsubscribe has URIs in angle brackets",
+        "RFC 2369 §2, §3.2",
+        _bad_unsubscribe,
+        _RIGHT,
+        mail(list_unsubscribe="https://sender.example/leave"),
+    ),
+    Rule(
+        "no-one-click",
+        Severity.WARNING,
+        "Leaving takes one click",
+        "RFC 8058 §3.1; Gmail and Yahoo ask it of bulk senders since 2024",
+        _no_one_click,
+        _RIGHT,
+        mail(list_unsubscribe=_URL),
+    ),
+    Rule(
+        "bad-one-click",
+        Severity.ERROR,
+        "List-Unsubscribe-Post is One-Click, and there is an https URI",
+        "RFC 8058 §3.1",
+        _bad_one_click,
+        _RIGHT,
+        mail(list_unsubscribe="<mailto:leave@sender.example>", list_unsubscribe_post=_ONE_CLICK),
+    ),
+)
