@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,18 +9,19 @@ from hypothesis import strategies as st
 
 from ehlo.report import RULES, Mail, Rule, Severity, check
 from ehlo.report.check import ALIKE
+from ehlo.report.dialogue import RIGHT, Dialogue, Line
 from ehlo.report.examples import BODY, HEAD, crlf, mail
 
 NAMES = [rule.name for rule in RULES]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_the_passing_example_passes(rule: Rule[Mail]) -> None:
+def test_the_passing_example_passes(rule: Rule[Any]) -> None:
     assert rule.findings(rule.passing, ALIKE) == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_the_failing_example_fails(rule: Rule[Mail]) -> None:
+def test_the_failing_example_fails(rule: Rule[Any]) -> None:
     findings = rule.findings(rule.failing, ALIKE)
 
     assert findings
@@ -30,7 +32,7 @@ def test_the_failing_example_fails(rule: Rule[Mail]) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
-def test_every_rule_names_its_source(rule: Rule[Mail]) -> None:
+def test_every_rule_names_its_source(rule: Rule[Any]) -> None:
     assert rule.source
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.name)
     assert rule.title[0].isupper()
@@ -42,7 +44,7 @@ def test_names_are_unique() -> None:
 
 
 def test_a_right_message_has_no_findings() -> None:
-    assert check(mail()).findings == ()
+    assert check(mail(), RIGHT).findings == ()
 
 
 def test_findings_come_with_the_worst_first() -> None:
@@ -118,3 +120,17 @@ _PIECES = st.sampled_from(
 @given(st.lists(_PIECES, max_size=30))
 def test_nothing_raises_for_what_is_nearly_a_message(pieces: list[str]) -> None:
     check(Mail(crlf("".join(pieces)), "anna@sender.example"))
+
+
+_SAID = st.builds(
+    Line,
+    st.floats(0, 10),
+    st.sampled_from("CS-"),
+    st.sampled_from(["MAIL", "RCPT TO:<a>", "334", "250 OK", "", "DATA", "\udcff"]),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(_SAID, max_size=20))
+def test_nothing_raises_for_any_dialogue(lines: list[Line]) -> None:
+    check(mail(), Dialogue(lines))

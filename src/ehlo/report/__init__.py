@@ -6,13 +6,14 @@ fails. Knows octets, fields and parts; needs nothing but the standard library, a
     examples    right messages to make examples from
     octets      lines and octets              header      fields
     mime        parts, encodings, file names  lists       how to leave a list
-    check       runs them all
+    dialogue    how the client spoke        check       runs them all
 """  # noqa: D205
 
 from __future__ import annotations
 
 from ehlo.report.check import RULES, Report, check
+from ehlo.report.dialogue import Dialogue
 from ehlo.report.finding import Finding, Rule, Severity
 from ehlo.report.mail import Mail
 
-__all__ = ["RULES", "Finding", "Mail", "Report", "Rule", "Severity", "check"]
+__all__ = ["RULES", "Dialogue", "Finding", "Mail", "Report", "Rule", "Severity", "check"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ehlo.report import header, lists, mime, octets
-from ehlo.report.finding import Finding, Severity
+from ehlo.report import dialogue, header, lists, mime, octets
+from ehlo.report.finding import Finding, Rule, Severity
 
-RULES = (*octets.RULES, *header.RULES, *mime.RULES, *lists.RULES)
+MAIL_RULES = (*octets.RULES, *header.RULES, *mime.RULES, *lists.RULES)
+DIALOGUE_RULES = dialogue.RULES
+RULES: tuple[Rule[Any], ...] = (*MAIL_RULES, *DIALOGUE_RULES)
 
 if TYPE_CHECKING:
+    from ehlo.report.dialogue import Dialogue
     from ehlo.report.mail import Mail
 
 ALIKE = 5
@@ -40,7 +43,9 @@ class Report:
         return "\n".join(map(str, self.findings)) or "nothing was found"
 
 
-def check(mail: Mail) -> Report:
-    """Check a message by every rule."""
-    findings = [finding for rule in RULES for finding in rule.findings(mail, ALIKE)]
+def check(mail: Mail, maybe_dialogue: Dialogue | None = None) -> Report:
+    """Check a message by every rule, and the session that brought it, if there was one."""
+    findings = [finding for rule in MAIL_RULES for finding in rule.findings(mail, ALIKE)]
+    if maybe_dialogue is not None:
+        findings += [finding for rule in DIALOGUE_RULES for finding in rule.findings(maybe_dialogue, ALIKE)]
     return Report(tuple(sorted(findings, key=lambda one: -one.severity)))
