@@ -6,6 +6,9 @@ fails. Knows octets, fields and parts; needs nothing but the standard library, a
     examples    right messages to make examples from
     octets      lines and octets              header      fields
     mime        parts, encodings, file names  lists       how to leave a list
+    html        links, images, what readers take out
+    markup      HTML and CSS as the rules look at them
+    features    what a document uses, and which mail clients lack it
     dialogue    how the client spoke        check       runs them all
 """  # noqa: D205
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ehlo.report import dialogue, header, lists, mime, octets
+from ehlo.report import dialogue, header, html, lists, mime, octets
 from ehlo.report.finding import Finding, Rule, Severity
 
-MAIL_RULES = (*octets.RULES, *header.RULES, *mime.RULES, *lists.RULES)
+MAIL_RULES = (*octets.RULES, *header.RULES, *mime.RULES, *html.RULES, *lists.RULES)
 DIALOGUE_RULES = dialogue.RULES
 RULES: tuple[Rule[Any], ...] = (*MAIL_RULES, *DIALOGUE_RULES)
 

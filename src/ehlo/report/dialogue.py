@@ -127,7 +127,7 @@ def _exchange(number: int, command: str, replies: list[str], notes: list[str], *
 
 
 def spoken(*lines: str) -> Dialogue:
-    """A dialogue for an example: ``C: line``, ``S: line``, ``-: note``; ``C! line`` did not wait for the reply above."""
+    """A dialogue for an example: ``C: line``, ``S: line``, ``-: note``; ``C! line`` came before what is above it."""
     clock = 0.0
     result = []
     for line in lines:
