@@ -84,7 +84,7 @@ class Part(NamedTuple):
         """The body as text; what its character set cannot say becomes U+FFFD."""
         try:
             return self.decoded.decode(self.message.get_content_charset("us-ascii"), "replace")
-        except LookupError:
+        except (LookupError, ValueError):  # no such character set, or no name for one
             return self.decoded.decode("ascii", "replace")
 
     @property
