@@ -72,6 +72,12 @@ FORBIDDEN: dict[str, set[str]] = {
 OPTIONAL: dict[str, set[str]] = {
     "uvloop": {"net", "controller", "main", "cli"},
     "pytest": {"testing"},
+    "starlette": {"inbox"},
+    "uvicorn": {"inbox"},
+    "nh3": {"inbox"},
+    "cryptography": {"inbox"},
+    "dkim": {"report"},
+    "dns": {"report"},
 }
 # (importing module, imported module): edges against the direction that exist for the type checker only.
 FOR_TYPES_ONLY: set[tuple[str, str]] = set()

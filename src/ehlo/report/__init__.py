@@ -1,5 +1,6 @@
 """What is wrong with a message: rules as tables, each with its source and with an example that passes and one that
-fails. Knows octets, fields and parts; needs nothing but the standard library, and never raises for what it is given.
+fails. Knows octets, fields and parts; never raises for what it is given, and needs nothing but the standard library, except
+for DKIM and for asking DNS.
 
     finding     Finding, Severity, and what a Rule is
     mail        a message as the rules look at it
@@ -9,6 +10,7 @@ fails. Knows octets, fields and parts; needs nothing but the standard library, a
     html        links, images, what readers take out
     markup      HTML and CSS as the rules look at them
     features    what a document uses, and which mail clients lack it
+    authentication  DKIM, SPF (spf) and DMARC (dmarc), with the records of a resolver (dns)
     dialogue    how the client spoke        check       runs them all
 """  # noqa: D205
 

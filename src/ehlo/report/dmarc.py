@@ -1,0 +1,126 @@
+"""DMARC: what a domain wants done with mail in its name that nobody vouches for, and whether this is such mail.
+
+Knows policies and alignment; SPF and DKIM results are given to it.  The organizational domain is found by a walk up the
+DNS tree (DMARCbis, draft-ietf-dmarc-dmarcbis §4.10), which needs no list of public suffixes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ehlo.report.dns import DNSFailure, Resolver
+
+WALK_LIMIT = 8
+"""Names that a walk asks for (DMARCbis §4.10)."""
+
+
+class Policy(NamedTuple):
+    """A record: where it stands, and its tags in lower case."""
+
+    domain: str
+    tags: dict[str, str]
+
+    @property
+    def request(self) -> str:
+        """What is asked for: none, quarantine or reject."""
+        return self.tags.get("p", "none").lower()
+
+    def is_strict(self, tag: str) -> bool:
+        """Whether ``aspf`` or ``adkim`` asks for the very same domain."""
+        return self.tags.get(tag, "r").lower() == "s"
+
+
+class DMARC(NamedTuple):
+    """``passes`` None: there is no policy, or no way to know.  The steps explain it."""
+
+    passes: bool | None
+    domain: str
+    maybe_policy: Policy | None
+    request: str
+    steps: tuple[str, ...]
+
+
+def check_dmarc(author_domain: str, maybe_spf_domain: str | None, dkim_domains: list[str], resolver: Resolver) -> DMARC:
+    """Check.  ``maybe_spf_domain`` is the domain for which SPF passed, ``dkim_domains`` those of valid signatures."""
+    domain = author_domain.rstrip(".").lower()
+    steps: list[str] = []
+    try:
+        records = _walk(domain, resolver)
+        maybe_policy = _policy_of(domain, records)
+        if maybe_policy is None:
+            return DMARC(None, domain, None, "none", (f"neither {domain} nor a domain above it has a DMARC record",))
+        steps.append(f"_dmarc.{maybe_policy.domain} asks for p={maybe_policy.request}")
+        request = maybe_policy.request if maybe_policy.domain == domain else _below(maybe_policy)
+        passes = False
+        for how, tag, domains in (("SPF", "aspf", [maybe_spf_domain or ""]), ("DKIM", "adkim", dkim_domains)):
+            for one in filter(None, domains):
+                is_aligned = _is_aligned(domain, one.lower(), resolver, is_strict=maybe_policy.is_strict(tag))
+                steps.append(
+                    f"{how} vouches for {one}, which {'fits' if is_aligned else 'does not fit'} From: {domain}"
+                )
+                passes = passes or is_aligned
+            if not any(domains):
+                steps.append(f"{how} vouches for nobody")
+    except DNSFailure as error:
+        return DMARC(None, domain, None, "none", (*steps, f"DNS failed: {error}"))
+    return DMARC(passes, domain, maybe_policy, request, tuple(steps))
+
+
+def _below(policy: Policy) -> str:
+    return policy.tags.get("sp", policy.request).lower()
+
+
+def _record(domain: str, resolver: Resolver) -> Policy | None:
+    found = [
+        tags
+        for text in resolver.lookup(f"_dmarc.{domain}", "TXT")
+        if (tags := _tags(text)).get("v") == "DMARC1" and text.replace(" ", "").startswith("v=DMARC1")
+    ]
+    return Policy(domain, found[0]) if len(found) == 1 else None  # several are none (RFC 7489 §6.6.3)
+
+
+def _tags(text: str) -> dict[str, str]:
+    pairs = (piece.partition("=") for piece in text.split(";"))
+    return {name.strip().lower(): value.strip() for name, equals, value in pairs if equals}
+
+
+def _walk(domain: str, resolver: Resolver) -> list[Policy]:
+    """The records of a domain and of those above it, the nearest first."""
+    labels = domain.split(".")
+    names = [".".join(labels[start:]) for start in range(len(labels))]
+    if len(names) > WALK_LIMIT:
+        names = [names[0], *names[1 - WALK_LIMIT :]]
+    found: list[Policy] = []
+    for name in names:
+        maybe_policy = _record(name, resolver)
+        if maybe_policy is not None:
+            found.append(maybe_policy)
+            if maybe_policy.tags.get("psd", "u").lower() in {"y", "n"}:
+                break
+    return found
+
+
+def _policy_of(domain: str, records: list[Policy]) -> Policy | None:
+    if records and records[0].domain == domain:
+        return records[0]
+    organization = _organization(domain, records)
+    return next((record for record in records if record.domain == organization), records[-1] if records else None)
+
+
+def _organization(domain: str, records: list[Policy]) -> str:
+    for record in records:
+        is_public = record.tags.get("psd", "u").lower()
+        if is_public == "n":
+            return record.domain
+        if is_public == "y" and record.domain != domain:
+            above = record.domain.count(".") + 1
+            return ".".join(domain.split(".")[-above - 1 :])
+    return records[-1].domain if records else domain
+
+
+def _is_aligned(domain: str, other: str, resolver: Resolver, *, is_strict: bool) -> bool:
+    if domain == other:
+        return True
+    if is_strict:
+        return False
+    return _organization(domain, _walk(domain, resolver)) == _organization(other, _walk(other, resolver))

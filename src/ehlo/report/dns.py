@@ -1,0 +1,102 @@
+"""Who is asked for DNS records. Knows names and types of records; does not know what they mean.
+
+No check asks anybody unless it is given a resolver: a zone, which is a text and asks nobody, or the system's, which
+needs dnspython (``pip install 'ehlo[report]'``).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+Kind = Literal["A", "AAAA", "MX", "PTR", "TXT"]
+
+SECONDS = 5.0
+
+
+class DNSFailure(Exception):
+    """There was no answer, neither yes nor no."""
+
+
+class Resolver(Protocol):
+    """Answers questions; each may take seconds, so ask it from a thread."""
+
+    def lookup(self, name: str, kind: Kind) -> list[str]:
+        """The records' data, a TXT record's strings joined, an MX record's name alone.
+
+        [] when there is none; ``DNSFailure`` when nobody knows.
+        """
+
+
+class Zone:
+    """Records in a text, in the format of RFC 1035 §5.1 with whole names: ``name [ttl] [IN] type data``.
+
+    For tests, and for records that are not published yet.  ``ValueError`` for a line that is none.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._records: dict[tuple[str, str], list[str]] = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            words = _words(line)
+            if not words:
+                continue
+            name, rest = words[0], words[1:]
+            while rest and (rest[0].isdigit() or rest[0].upper() == "IN"):
+                rest = rest[1:]
+            if len(rest) < 2 or rest[0].upper() not in {"A", "AAAA", "MX", "PTR", "TXT"}:
+                raise ValueError(f"line {number} is no record of type A, AAAA, MX, PTR or TXT")
+            kind = rest[0].upper()
+            data = "".join(rest[1:]) if kind == "TXT" else rest[-1].rstrip(".")
+            self._records.setdefault((_name(name), kind), []).append(data)
+
+    def lookup(self, name: str, kind: Kind) -> list[str]:
+        """See ``Resolver``."""
+        return self._records.get((_name(name), kind), [])
+
+
+class SystemResolver:
+    """Asks the name servers of this machine, or others by their addresses.  ``ImportError`` without dnspython."""
+
+    def __init__(self, name_servers: tuple[str, ...] = (), timeout: float = SECONDS) -> None:
+        import dns.resolver  # noqa: PLC0415 - of an extra
+
+        self._resolver = dns.resolver.Resolver(configure=not name_servers)
+        if name_servers:
+            self._resolver.nameservers = list(name_servers)
+        self._resolver.lifetime = timeout
+
+    def lookup(self, name: str, kind: Kind) -> list[str]:
+        """See ``Resolver``."""
+        import dns.exception  # noqa: PLC0415
+        import dns.resolver  # noqa: PLC0415
+
+        try:
+            answer = self._resolver.resolve(name, kind, raise_on_no_answer=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return []
+        except (dns.exception.DNSException, OSError, ValueError) as error:
+            raise DNSFailure(str(error)) from error
+        found = []
+        for record in answer.rrset or ():
+            if kind == "TXT":
+                found.append(b"".join(record.strings).decode("utf-8", "replace"))
+            else:
+                found.append(str(record.exchange if kind == "MX" else record).rstrip("."))
+        return found
+
+
+def _name(name: str) -> str:
+    return name.rstrip(".").lower()
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line; ``"..."`` is one, a semicolon outside of quotation marks begins a comment."""
+    words: list[str] = []
+    for number, piece in enumerate(line.split('"')):
+        if number % 2:
+            words.append(piece)
+            continue
+        plain, semicolon, _ = piece.partition(";")
+        words.extend(plain.split())
+        if semicolon:
+            break
+    return words
