@@ -63,6 +63,7 @@ AUTHENTICATION_FAILURE = "454 4.7.0 Temporary authentication failure"  # RFC 495
 _Verb = Callable[[Any, str | None], Coroutine[Any, Any, None]]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS = Settings()
+_COMMAND, _CONNECTED = Framing.COMMAND, Stage.CONNECTED
 
 # What most commands are answered, encoded.
 _READY = {status: encode_status(status) for status in ("250 2.0.0 OK", "250 2.1.0 OK", "250 2.1.5 OK")}
@@ -124,15 +125,43 @@ class Dispatcher(Connection):
     own_mechanisms: ClassVar[frozenset[str]] = frozenset()
     _longest_line: ClassVar[int] = AUTH_LINE_LIMIT
 
+    # Those of the classes between here and SMTP too, which have several bases, and only one of these may have slots.
+    __slots__ = (
+        "_accepted_recipients",
+        "_announced_chunk",
+        "_auth_failures",
+        "_calls",
+        "_chunk",
+        "_client",
+        "_client_timeout",
+        "_counts_commands",
+        "_data_rate_floor",
+        "_data_timeout",
+        "_domains",
+        "_errors",
+        "_farewell",
+        "_hook_timeout",
+        "_mails",
+        "_offer",
+        "_offered",
+        "_refusal",
+        "_stats",
+        "_tls_timeout",
+        "_verb",
+        "_xclient",
+        "_xforward",
+        "envelope",
+        "event_handler",
+        "session",
+        "settings",
+        "shared",
+    )
+
     session: Session
     envelope: Envelope
     _offer: Offer
     _offered: frozenset[str]
     _announced_chunk: Chunk
-    _client: Client = UNLIMITED
-    # The attributes that this client may give with XCLIENT and XFORWARD.
-    _xclient: tuple[str, ...] = ()
-    _xforward: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Collect the verbs and mechanisms of the class, once."""
@@ -162,6 +191,15 @@ class Dispatcher(Connection):
         self._data_rate_floor = settings.data_rate_floor
         self._hook_timeout = settings.hook_timeout
         self._tls_timeout = settings.tls_handshake_timeout
+        self._client: Client = UNLIMITED
+        # The attributes that this client may give with XCLIENT and XFORWARD.
+        self._xclient: tuple[str, ...] = ()
+        self._xforward: tuple[str, ...] = ()
+        self._auth_failures = 0
+        self._mails = 0
+        self._domains: frozenset[str] = frozenset()
+        self._chunk: Chunk | None = None
+        self._accepted_recipients = 0
         self._farewell: Disconnect | None = None
         self._refusal: Reply | None = None
         self._verb = ""
@@ -373,7 +411,7 @@ class Dispatcher(Connection):
             raise ShuttingDown
         self._is_busy = False
         self._verb = verb = ""
-        if self._framer.state is not Framing.COMMAND:
+        if self._framer.state is not _COMMAND:
             await self._drop_data()  # the chunk of a BDAT that was answered without a look at it
         try:
             line = await self._next_line(self._longest_line, self.settings.timeout)
@@ -381,10 +419,13 @@ class Dispatcher(Connection):
             self._framer.refused_line = line  # should it be none
             verb, arg = parse_command(line)
             entry = self._verbs.get(verb)
-            self._verb = verb if entry is not None else UNKNOWN_VERB
-            if entry is not None and entry.command.has_chunk:
-                self._announced_chunk = parse_chunk(arg)
-                self._expect_chunk(self._announced_chunk.size)
+            if entry is None:
+                self._verb = UNKNOWN_VERB
+            else:
+                self._verb = verb
+                if entry.command.has_chunk:
+                    self._announced_chunk = parse_chunk(arg)
+                    self._expect_chunk(self._announced_chunk.size)
             await self._admit(verb, entry, len(line) + 2)(self, arg)
         except (Goodbye, SessionEnded):
             raise
@@ -407,7 +448,7 @@ class Dispatcher(Connection):
             self._count_command(verb, entry)
         if entry is None:
             raise UnknownCommand
-        command = entry.command
+        function, command = entry
         if length > self._line_limit(command):
             raise LineTooLong
         settings, session = self.settings, self.session
@@ -415,13 +456,13 @@ class Dispatcher(Connection):
             raise TLSRequired
         stage = stage_of(session, self.envelope)
         is_out_of_place = stage not in command.stages
-        if is_out_of_place and stage is Stage.CONNECTED:
+        if is_out_of_place and stage is _CONNECTED:
             raise refusal(command, stage)
         if settings.auth_required and not session.authenticated and not command.before_auth:
             raise AuthenticationRequired
         if is_out_of_place:
             raise refusal(command, stage)
-        return entry.function
+        return function
 
     def _line_limit(self, command: Command) -> int:
         if command.line_limit == COMMAND_LINE_LIMIT:

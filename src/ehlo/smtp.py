@@ -57,9 +57,6 @@ class SMTP(Authentication, Reception, Proxied):
     are those of all connections with the same handler and settings, as long as the handler can be referred to weakly.
     """
 
-    _mails = 0
-    _domains: frozenset[str] = frozenset()
-
     # Greeting
 
     @syntax("HELO hostname")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from ehlo.auth import AuthResult
+from ehlo.credentials import fake_secret
 from ehlo.dispatch import Dispatcher, syntax
 from ehlo.errors import (
     ArgumentError,
@@ -43,10 +44,10 @@ def _built_in(function: _Function) -> _Function:
 class Authentication(Dispatcher):
     """The AUTH verb, ``auth_MECHANISM`` for each built-in mechanism, and ``challenge_auth`` for your own."""
 
+    __slots__ = ()
+
     AuthLoginUsernameChallenge: ClassVar[str] = "Username:"
     AuthLoginPasswordChallenge: ClassVar[str] = "Password:"
-
-    _auth_failures = 0
 
     @syntax("AUTH <mechanism> [initial-response]")
     async def smtp_AUTH(self, arg: str | None) -> None:
@@ -202,6 +203,7 @@ class Authentication(Dispatcher):
             password_prompt=self.AuthLoginPasswordChallenge.encode(),
             channel_bindings=bindings,
             scram_iterations=getattr(settings.authenticator, "scram_iterations", sasl.ITERATIONS_DEFAULT),
+            fake_secret=fake_secret(),
         )
 
     async def _ask_authenticator(self, question: sasl.Question, mechanism: str) -> Any:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from ehlo.content import Chunks, ContentReader, read_all
+from ehlo.content import LARGE, Chunks, ContentReader, give_back, read_all
 from ehlo.dispatch import Dispatcher, syntax
 from ehlo.errors import (
     ArgumentError,
@@ -22,25 +22,25 @@ from ehlo.errors import (
 from ehlo.protocol.parameters import Body
 
 if TYPE_CHECKING:
-    from ehlo.protocol.commands import Chunk
     from ehlo.protocol.replies import EncodedReply
     from ehlo.session import Envelope
 
 log = logging.getLogger("ehlo.smtp")
 
+_BINARYMIME = Body.BINARYMIME
+
 
 class Reception(Dispatcher):
     """The verbs DATA and BDAT."""
 
-    _chunk: Chunk | None = None
-    _accepted_recipients = 0
+    __slots__ = ()
 
     @syntax("DATA")
     async def smtp_DATA(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.4."""
         if arg:
             raise ArgumentError("argument of DATA", text="Syntax: DATA")
-        if self.envelope.mail_parameters.body is Body.BINARYMIME:
+        if self.envelope.mail_parameters.body is _BINARYMIME:
             raise BadSequence("BINARYMIME with DATA", text="BINARYMIME needs BDAT")  # RFC 3030 §3
         self._write(b"354 End data with <CR><LF>.<CR><LF>\r\n")
         self._expect_data()
@@ -101,6 +101,8 @@ class Reception(Dispatcher):
                 stats.messages_refused += 1
         for reply in replies:
             await self._send(reply)
+        if reader.size >= LARGE:
+            give_back(envelope, self.loop)
 
     async def _deliver(self, envelope: Envelope, reader: ContentReader) -> list[EncodedReply]:
         outcome: Any

@@ -36,6 +36,8 @@ class NotTrusted(ProtocolError):
 class Proxied(Dispatcher):
     """What a trusted host may say about the client behind it."""
 
+    __slots__ = ()
+
     def _expects_proxy_header(self) -> bool:
         return (
             self.settings.proxy_protocol_timeout is not None

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ehlo.errors import Disconnected, GateClosed, HookTimeout, IdleTimeout, ShuttingDown
-from ehlo.net.connection import BURST, CLOSING_TIME, RATE_GRACE, UNREAD_LIMIT, UNSENT_LIMIT, Connection
+from ehlo.net.connection import (
+    BURST,
+    CLOSING_TIME,
+    RATE_GRACE,
+    READ_SIZE,
+    READS_ON_END,
+    UNREAD_LIMIT,
+    UNSENT_LIMIT,
+    Connection,
+)
 from ehlo.net.serve import Server
 from ehlo.testing import MemoryTransport
 from tests.net.support import HOST, Script, Speaker, calling, echo, ended, feed, in_memory, until, without_the_collector
-from tests.support import be_quiet, pass_time, with_fake_clock
+from tests.support import be_quiet, in_callback, pass_time, with_fake_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,11 +158,46 @@ async def test_a_client_that_does_not_wait_fills_its_own_buffers() -> None:
             await until(lambda: speakers and speakers[0]._reading_is_paused)
             await asyncio.sleep(0.05)
             # One read of the loop may overshoot the limit.
-            assert UNREAD_LIMIT < speakers[0]._framer.buffered <= UNREAD_LIMIT + 256 * 1024
+            assert UNREAD_LIMIT < speakers[0]._framer.buffered <= UNREAD_LIMIT + READ_SIZE
             assert caller.writer.transport.get_write_buffer_size() > size // 4
             caller.reset()
         speakers[0].task.cancel()
         await ended(speakers[0])
+
+
+async def test_what_one_client_sends_is_not_overwritten_by_the_next() -> None:
+    (first, one), (second, two) = in_memory(echo), in_memory(echo)
+    await be_quiet()
+    await feed(one, b"fir")
+    await feed(two, b"second\r\n")
+    await feed(one, b"st\r\n")
+    assert (bytes(one.sent), bytes(two.sent)) == (b"first\r\n", b"second\r\n")
+    for speaker, transport in ((first, one), (second, two)):
+        transport.lose()
+        await ended(speaker)
+
+
+async def test_who_sends_without_end_lets_others_have_a_turn() -> None:
+    async def script(speaker: Speaker) -> None:
+        speaker._expect_chunk(2 * READS_ON_END * READ_SIZE)
+        await speaker._drop_data()
+
+    speaker, transport = in_memory(script)
+    await be_quiet()
+    was_reading: list[bool] = []
+
+    def read_on_end() -> None:
+        for _ in range(READS_ON_END):
+            was_reading.append(transport.is_reading())
+            transport.feed(bytes(READ_SIZE))
+        was_reading.append(transport.is_reading())
+
+    await in_callback(read_on_end)
+    assert was_reading == [True] * READS_ON_END + [False]
+    await be_quiet()
+    assert transport.is_reading()
+    transport.lose()
+    await ended(speaker)
 
 
 async def test_reading_is_not_paused_on_a_transport_that_is_gone() -> None:

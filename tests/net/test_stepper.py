@@ -35,15 +35,16 @@ class Actor:
     def __init__(self, script: Script) -> None:
         self.loop = asyncio.get_running_loop()
         self.did: list[object] = []
-        self.suspensions: list[bool] = []
+        self.suspensions: list[bool] = []  # whether it was input that it began to wait for
         self.future: asyncio.Future[object] = self.loop.create_future()
         self.stepper = Stepper(self.loop, script(self), self._suspended)
         self.task = self.stepper.task
 
-    def _suspended(self, *, awaits_input: bool) -> None:
-        self.suspensions.append(awaits_input)
+    def _suspended(self) -> None:
+        self.suspensions.append(False)
 
     async def input(self) -> None:
+        self.suspensions.append(True)
         await self.stepper.wait_for_input()
 
     async def feed(self, *and_then: Callable[[], object]) -> None:
@@ -847,7 +848,7 @@ class Stepped:
     """By the stepper."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
-        self.stepper = Stepper(loop, coroutine, lambda *, awaits_input: None)
+        self.stepper = Stepper(loop, coroutine, lambda: None)
         self.task = self.stepper.task
         self.loop = loop
 

@@ -36,6 +36,26 @@ class Protocol(asyncio.Protocol):
         self.calls.append("resume")
 
 
+class Buffered(asyncio.BufferedProtocol):
+    """Has room for four octets."""
+
+    def __init__(self) -> None:
+        self.room = bytearray(4)
+        self.calls: list[bytes] = []
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.calls.append(bytes(self.room[:nbytes]))
+
+
+async def test_a_buffered_protocol_is_fed_as_much_as_it_has_room_for() -> None:
+    protocol = Buffered()
+    MemoryTransport(protocol).feed(b"Hello, all")
+    assert protocol.calls == [b"Hell", b"o, a", b"ll"]
+
+
 async def test_a_protocol_is_connected_fed_and_cut() -> None:
     protocol = Protocol()
     transport = MemoryTransport(protocol)

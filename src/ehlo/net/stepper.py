@@ -28,7 +28,7 @@ import sys
 import types
 from asyncio import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Protocol
+from typing import Any
 
 # What the coroutine yields, or has done, when it is not a future for the task to wait on.
 _PARK = object()
@@ -37,13 +37,6 @@ _ENDED = object()
 
 # A task that begins at once runs while the coroutine that made it does; then "running" does not say which of them.
 _TASKS_MAY_BE_EAGER = sys.version_info >= (3, 12)
-
-
-class Suspended(Protocol):
-    """Called each time the coroutine stops running, before anybody waits."""
-
-    def __call__(self, *, awaits_input: bool) -> None:
-        """``awaits_input``: it waits for input, and for nothing else."""
 
 
 class Stepper:
@@ -67,8 +60,9 @@ class Stepper:
         self,
         loop: asyncio.AbstractEventLoop,
         coroutine: Coroutine[Any, Any, None],
-        on_suspend: Suspended,
+        on_suspend: Callable[[], None],
     ) -> None:
+        """``on_suspend`` is called when the coroutine begins to wait for anything but input."""
         self._loop = loop
         self._coroutine = coroutine
         self._on_suspend = on_suspend
@@ -106,40 +100,39 @@ class Stepper:
 
     def input_arrived(self) -> None:
         """Let the coroutine go on, if input is what it waits for."""
-        if self.is_parked:
-            assert self._wake_up is not None
-            if self._wake_up.done():
-                return  # the task was cancelled and is about to tell the coroutine, which must not slip away from that
-            try:
-                _enter_task(self._loop, self.task)
-            except RuntimeError:
-                # Fed from inside another task, as transports in memory do; only one task at a time can be current.
-                self._pending = _RESUME
-                self._wake()
-            else:
-                self._step()
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _step(self) -> None:
-        """Run the coroutine here; the task has been entered."""
+        if not self.is_parked:
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+            return
+        assert self._wake_up is not None
+        if self._wake_up.done():
+            return  # the task was cancelled and is about to tell the coroutine, which must not slip away from that
+        loop, task = self._loop, self.task
+        try:
+            _enter_task(loop, task)
+        except RuntimeError:
+            # Fed from inside another task, as transports in memory do; only one task at a time can be current.
+            self._pending = _RESUME
+            self._wake()
+            return
         self.is_parked = False
         self._is_running = True
+        pending: object
         try:
-            self._pending = self._context.run(self._coroutine.send, None)
+            pending = self._context.run(self._coroutine.send, None)
         except StopIteration:
-            self._pending = _ENDED
+            pending = _ENDED
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the task
-            self._pending, self._failure = _ENDED, error
+            pending, self._failure = _ENDED, error
         finally:
             self._is_running = False
-            _leave_task(self._loop, self.task)
-        if self._pending is _PARK:
+            _leave_task(loop, task)
+        if pending is _PARK:
             self.is_parked = True
-            self._on_suspend(awaits_input=True)
             return
-        if self._pending is not _ENDED:
-            self._on_suspend(awaits_input=False)
+        self._pending = pending
+        if pending is not _ENDED:
+            self._on_suspend()
         self._wake()
 
     def _wake(self) -> None:
@@ -172,9 +165,10 @@ class Stepper:
                     return
                 finally:
                     self._is_running = False
-                self._on_suspend(awaits_input=self._pending is _PARK)
                 resume, value = self._coroutine.send, None
-                if self._pending is _PARK:
+                if self._pending is not _PARK:
+                    self._on_suspend()
+                else:
                     value = yield from self._sleep()
                     if self._pending is _ENDED:
                         break
@@ -243,5 +237,5 @@ def _cancel(pending: object, error: BaseException) -> bool:
     return asyncio.isfuture(pending) and pending.cancel(*error.args)
 
 
-def _ignore(*, awaits_input: bool) -> None:
+def _ignore() -> None:
     """Nobody is left to be told."""

@@ -8,28 +8,32 @@ it says so; moved, it is armed again for the rest.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 
 class Deadline:
     """One movable deadline.  ``on_expiry`` is called in the loop when it passes, at most once for each ``set``."""
 
-    __slots__ = ("_at", "_handle", "_loop", "_on_expiry")
+    __slots__ = ("_armed_at", "_at", "_handle", "_loop", "_on_expiry")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[], None]) -> None:
         self._loop = loop
         self._on_expiry = on_expiry
         self._at: float | None = None
         self._handle: asyncio.TimerHandle | None = None
+        self._armed_at = math.inf
+        """When the timer fires; later than any deadline when there is none."""
 
-    def set(self, seconds: float) -> None:
-        """Let it expire ``seconds`` from now, whatever was set before."""
-        self._at = at = self._loop.time() + seconds
-        if self._handle is None:
-            self._handle = self._loop.call_at(at, self._fire)
-        elif at < self._handle.when():
-            self._handle.cancel()
-            self._handle = self._loop.call_at(at, self._fire)
+    def set(self, seconds: float) -> float:
+        """Let it expire ``seconds`` from now, whatever was set before.  Gives the time that it is."""
+        now = self._loop.time()
+        self._at = at = now + seconds
+        if at < self._armed_at:
+            if self._handle is not None:
+                self._handle.cancel()
+            self._arm(at)
+        return now
 
     def clear(self) -> None:
         """Let nothing expire until the next ``set``."""
@@ -43,12 +47,17 @@ class Deadline:
             self._handle.cancel()
             self._handle = None
 
+    def _arm(self, at: float) -> None:
+        self._armed_at = at
+        self._handle = self._loop.call_at(at, self._fire)
+
     def _fire(self) -> None:
         self._handle = None
+        self._armed_at = math.inf
         if self._at is None:
             return
         if self._loop.time() < self._at:
-            self._handle = self._loop.call_at(self._at, self._fire)
+            self._arm(self._at)
             return
         self._at = None
         self._on_expiry()

@@ -38,6 +38,10 @@ class Path(NamedTuple):
     parameters: str | None
 
 
+# What the constructor of a NamedTuple does, without its call of a Python function.
+_record = tuple.__new__
+
+
 class _Command(NamedTuple):
     """What differs between MAIL and RCPT."""
 
@@ -125,7 +129,7 @@ def _parse(arg: str, command: _Command, local_part_limit: int) -> Path:
         mailbox, parameters = match.groups()
         # ASCII, so characters are octets; "<>" has no "@" and its index is -1.
         if len(mailbox) <= _DOMAIN_LIMIT and (not local_part_limit or mailbox.find("@") <= local_part_limit):
-            return Path(mailbox, parameters)
+            return _record(Path, (mailbox, parameters))
     return _parse_slowly(arg, command, local_part_limit)
 
 

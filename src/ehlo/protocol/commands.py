@@ -86,6 +86,10 @@ class CommandLine(NamedTuple):
     arg: str | None
 
 
+# What the constructor of a NamedTuple does, without its call of a Python function.
+_record = tuple.__new__
+
+
 def parse_command(line: bytes) -> CommandLine:
     """Take a line without its CRLF apart.
 
@@ -102,7 +106,7 @@ def parse_command(line: bytes) -> CommandLine:
         verb, _, arg = text.partition("\t")
     if not verb or not verb.isascii():
         raise CommandSyntaxError("no verb")
-    return CommandLine(verb.upper(), arg.strip(" \t") or None)
+    return _record(CommandLine, (verb.upper(), arg.strip(" \t") or None))
 
 
 # RFC 3030 §2:

@@ -45,6 +45,9 @@ class Framing(IntEnum):
     CLOSED = 5
 
 
+# By these names below: what a class attribute costs a few nanoseconds, a member of an enumeration costs a hundred.
+_COMMAND, _SASL, _DATA, _CHUNK, _TLS, _CLOSED = Framing
+
 TRANSITIONS: dict[Framing, frozenset[Framing]] = {
     Framing.COMMAND: frozenset({Framing.SASL, Framing.DATA, Framing.CHUNK, Framing.TLS, Framing.CLOSED}),
     Framing.SASL: frozenset({Framing.COMMAND, Framing.CLOSED}),
@@ -67,7 +70,7 @@ class Framer:
     __slots__ = ("_buffer", "_chunk_left", "_data", "_position", "_searched", "_skips_line", "refused_line", "state")
 
     def __init__(self) -> None:
-        self.state = Framing.COMMAND
+        self.state = _COMMAND
         self._buffer = b""
         self._position = 0
         self._searched = 0
@@ -84,7 +87,7 @@ class Framer:
 
     def expects_data(self) -> bool:
         """Whether mail data or a chunk is not over yet."""
-        return self.state is Framing.DATA or self.state is Framing.CHUNK
+        return self.state is _DATA or self.state is _CHUNK
 
     @property
     def has_bare_newline(self) -> bool:
@@ -93,7 +96,7 @@ class Framer:
 
     def receive(self, data: bytes) -> None:
         """Take octets from the network, in any cut."""
-        if self.state is Framing.CLOSED:
+        if self.state is _CLOSED:
             return
         if self._position == len(self._buffer):
             self._buffer = data
@@ -119,16 +122,16 @@ class Framer:
         if state not in TRANSITIONS[self.state]:
             raise RuntimeError(f"framing cannot go from {self.state.name} to {state.name}")
         self.state = state
-        self._data = MailDataDecoder() if state is Framing.DATA else None
-        if state is Framing.TLS or state is Framing.CLOSED:
+        self._data = MailDataDecoder() if state is _DATA else None
+        if state is _TLS or state is _CLOSED:
             self.discard()
 
     def expect_chunk(self, size: int) -> None:
         """Say that the next ``size`` octets are the chunk of a BDAT command; with 0 a command comes next."""
-        self.expect(Framing.CHUNK)
+        self.expect(_CHUNK)
         self._chunk_left = size
         if size == 0:
-            self.state = Framing.COMMAND
+            self.state = _COMMAND
 
     def next_line(self, limit: int) -> bytes | None:
         """Take a command line or SASL line, without its CRLF; None when it is not there yet.
@@ -138,24 +141,27 @@ class Framer:
         piece of a bad line is ever taken for a line: the client that sent ``RCPT TO:<x`` LF ``DATA`` CRLF may have
         been fooled by someone else into sending it.
         """
-        if self.state > Framing.SASL:
+        if self.state > _SASL:
             raise RuntimeError(f"no line is expected in {self.state.name}")
+        buffer = self._buffer
+        if self._position == len(buffer):
+            return None
         while True:
-            end = self._buffer.find(b"\n", self._searched)
+            end = buffer.find(b"\n", self._searched)
             if end < 0:
                 self._wait_for_line_end(limit)
                 return None
             start = self._position
             self._position = self._searched = end + 1
-            ends_in_crlf = end > start and self._buffer[end - 1] == _CR
+            ends_in_crlf = end > start and buffer[end - 1] == _CR
             if self._skips_line:
                 self._skips_line = not ends_in_crlf
                 continue
-            self._skips_line = not ends_in_crlf
-            line = self._buffer[start : end - 1]
+            line = buffer[start : end - 1]
             if ends_in_crlf and end - start < limit and b"\r" not in line and b"\0" not in line:
                 return line
-            self.refused_line = self._buffer[start : min(end, start + REFUSED_LINE_SIZE)]
+            self._skips_line = not ends_in_crlf
+            self.refused_line = buffer[start : min(end, start + REFUSED_LINE_SIZE)]
             if end - start >= limit:
                 raise LineTooLong
             if not ends_in_crlf:
@@ -167,9 +173,9 @@ class Framer:
 
         With the last of it ``state`` becomes COMMAND.
         """
-        if self.state is Framing.DATA:
+        if self.state is _DATA:
             return self._next_mail_data()
-        if self.state is Framing.CHUNK:
+        if self.state is _CHUNK:
             return self._next_chunk_data()
         raise RuntimeError(f"no data are expected in {self.state.name}")
 
@@ -191,15 +197,16 @@ class Framer:
             raise LineTooLong
 
     def _next_mail_data(self) -> bytes:
-        assert self._data is not None
+        decoder, buffer = self._data, self._buffer
+        assert decoder is not None
         content = b""
-        while not content and self._position < len(self._buffer):
-            start = self._position
-            content = self._data.feed(self._buffer[start : start + PIECE_SIZE])
-            self._position = min(start + PIECE_SIZE, len(self._buffer))
-            if self._data.rest is not None:
-                self._position -= len(self._data.rest)
-                self.state = Framing.COMMAND
+        while not content and self._position < len(buffer):
+            piece = buffer[self._position : self._position + PIECE_SIZE]
+            self._position += len(piece)
+            content = decoder.feed(piece)
+            if decoder.rest is not None:
+                self._position -= len(decoder.rest)
+                self.state = _COMMAND
                 break
         self._searched = self._position
         return content
@@ -210,5 +217,5 @@ class Framer:
         self._chunk_left -= len(data)
         self._position = self._searched = start + len(data)
         if self._chunk_left == 0:
-            self.state = Framing.COMMAND
+            self.state = _COMMAND
         return data

@@ -14,7 +14,9 @@ class MemoryTransport(asyncio.Transport):
     paused until ``resume``.  ``extra`` answers ``get_extra_info``.
     """
 
-    def __init__(self, protocol: asyncio.Protocol, *, extra: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, protocol: asyncio.Protocol | asyncio.BufferedProtocol, *, extra: dict[str, Any] | None = None
+    ) -> None:
         super().__init__({"peername": ("192.0.2.1", 49152), **(extra or {})})
         self.protocol = protocol
         self.sent = bytearray()
@@ -30,8 +32,17 @@ class MemoryTransport(asyncio.Transport):
 
     def feed(self, data: bytes) -> None:
         """Give octets to the protocol, unless it has closed."""
-        if not self._is_closing:
+        if self._is_closing:
+            return
+        if isinstance(self.protocol, asyncio.Protocol):
             self.protocol.data_received(data)
+            return
+        while data:
+            room = memoryview(self.protocol.get_buffer(-1))
+            size = min(len(room), len(data))
+            room[:size] = data[:size]
+            self.protocol.buffer_updated(size)
+            data = data[size:]
 
     def feed_eof(self) -> None:
         """Say that no more will come."""
