@@ -234,3 +234,9 @@ def test_a_name_that_a_line_cannot_say_is_refused(name: str) -> None:
 def test_a_password_that_cannot_be_used_is_refused(password: str) -> None:
     with pytest.raises(ValueError, match=r"password|character"):
         password_line("fred", password, iterations=4096)
+
+
+def test_processes_that_share_a_secret_know_the_same_users_that_do_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_fake_secret", credentials.fake_secret())
+    credentials.share_fake_secret(b"secret")
+    assert credentials.fake_secret() == b"secret"

@@ -52,6 +52,7 @@ LAYERS |= {
     "controller": LAYERS["smtp"] | {"smtp", "lmtp", "credentials"},
     "worker": {"controller", "credentials", "net"},
 }
+LAYERS["config"] = {"auth", "net", "settings"}
 LAYERS[PACKAGE] = {*LAYERS}
 LAYERS["main"] = {*LAYERS}
 CORE = {*LAYERS}  # and nothing in it imports what follows

@@ -13,7 +13,7 @@ import os
 import secrets
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ehlo.protocol.credentials import (
     ITERATIONS_DEFAULT,
@@ -31,7 +31,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FAKE_SECRET: Final = secrets.token_bytes(32)
+_fake_secret = secrets.token_bytes(32)
+
+
+def fake_secret() -> bytes:
+    """What the keys are derived from that users seem to have who do not exist: the same for all mechanisms."""
+    return _fake_secret
+
+
+def share_fake_secret(secret: bytes) -> None:
+    """Take the secret that other processes of the same server have: who does not exist looks the same in all of them.
+
+    To be called before there are connections.
+    """
+    global _fake_secret  # noqa: PLW0603 - it is the process's
+    _fake_secret = secret
 
 
 class _Version(NamedTuple):
@@ -78,7 +92,7 @@ class PasswordFile:
         """
         contents = self._fresh()
         maybe_keys = contents.keys.get(_prepared(user))
-        keys = maybe_keys or fake_keys(user, _FAKE_SECRET, contents.iterations)
+        keys = maybe_keys or fake_keys(user, _fake_secret, contents.iterations)
         return verify_password(keys, password) and maybe_keys is not None
 
     @property
