@@ -25,6 +25,7 @@ from ehlo.controller import (
     UnixSocketUnthreadedController,
     UnthreadedController,
     serve,
+    serve_workers,
 )
 from ehlo.errors import DataAborted, EhloError, HandlerError, ProtocolError
 from ehlo.lmtp import LMTP
@@ -67,5 +68,6 @@ __all__ = [
     "allow",
     "auth_mechanism",
     "serve",
+    "serve_workers",
     "syntax",
 ]

@@ -13,10 +13,11 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
+from ehlo.credentials import fake_secret
 from ehlo.net.listen import BACKLOG
 from ehlo.net.serve import GRACE, STALL_THRESHOLD, Server
 from ehlo.net.thread import ServerThread
@@ -26,6 +27,7 @@ from ehlo.shared import Shared
 from ehlo.smtp import SMTP
 
 if TYPE_CHECKING:
+    from ehlo.net.supervisor import Workers
     from ehlo.net.watchdog import Stall
     from ehlo.stats import Stats
 
@@ -89,6 +91,10 @@ class SMTPServer(Server):
         self.shared.close()
 
 
+Application = Callable[..., SMTPServer | Awaitable[SMTPServer]]
+"""What ``serve_workers`` names: called with the sockets, and the arguments if there are any."""
+
+
 def serve(
     handler: object,
     host: str | Sequence[str] | None = None,
@@ -129,6 +135,54 @@ def serve(
         ssl_context=ssl_context,
         stall_threshold=stall_threshold,
         backlog=backlog,
+    )
+
+
+def serve_workers(
+    application: str,
+    host: str | Sequence[str] | None = None,
+    port: int = PORT,
+    *,
+    workers: int,
+    arguments: Sequence[str] = (),
+    unix_path: str | os.PathLike[str] | None = None,
+    sockets: Sequence[socket.socket] | None = None,
+    loop: str = "auto",
+    ready_timeout: float = 60.0,
+    hang_timeout: float | None = 60.0,
+) -> Workers:
+    """Several processes that serve one address, to be used with ``async with``, or ``await start()`` and ``stop()``.
+
+    ``application`` is ``"package.module:name"``: what stands there is called in each process as ``name(sockets,
+    *arguments)``, and gives what ``serve(handler, sockets=sockets, ...)`` makes, or is a coroutine function that does
+    (an ``Application``).  So everything that ``serve`` can be told is said there; workers are new processes, to which
+    no handler and no TLS context of this one could be handed, and ``await workers.reload()`` replaces them by others
+    that have read code, configuration and certificates anew.  Its module must not be ``__main__``, and sets up the log.
+
+    ``host``, ``port``, ``unix_path`` and ``sockets`` are as for ``serve``.  ``loop`` is "auto" (uvloop where it is
+    installed), "asyncio" or "uvloop".  ``ready_timeout`` are the seconds in which a worker must accept connections,
+    ``hang_timeout`` those after which one is killed whose event loop does not turn; None: never.  ``ValueError`` for
+    what makes no sense, ``RuntimeError`` on Windows.
+    """
+    module, colon, name = application.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"an application is named as in package.module:name: {application!r}")
+    if module == "__main__":
+        raise ValueError("a worker cannot import __main__: put the application into a module")
+    from ehlo.net.supervisor import Workers  # noqa: PLC0415 - who serves by itself need not wait for it
+
+    return Workers(
+        application,
+        arguments,
+        workers=workers,
+        host=host,
+        port=port,
+        unix_path=unix_path,
+        sockets=sockets,
+        loop=loop,
+        secret=fake_secret(),
+        ready_timeout=ready_timeout,
+        hang_timeout=hang_timeout,
     )
 
 

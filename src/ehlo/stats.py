@@ -7,6 +7,7 @@ one thread that counts it (the loop's, or the watchdog's for ``stalls``) and rea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Self
 
@@ -15,8 +16,8 @@ from typing import Self
 class Stats:
     """The counters of one server; see the module's text.
 
-    ``Stats(**stats.as_dict())`` is the same again, so they pass through JSON; ``sum(several, Stats())`` is the whole
-    of several worker processes, ``later - earlier`` is what happened in between.
+    ``Stats.from_dict(stats.as_dict())`` is the same again, so they pass through JSON; ``sum(several, Stats())`` is the
+    whole of several worker processes, ``later - earlier`` is what happened in between.
     """
 
     # Sessions: all that were opened, and how each of those that are over has ended (the values of ``Disconnect``).
@@ -91,6 +92,11 @@ class Stats:
     def as_dict(self) -> dict[str, int]:
         """Every counter by its name, in the order above."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, counts: Mapping[str, int]) -> Self:
+        """The counters of another process, perhaps of another version: those that are not known here are left out."""
+        return cls(**{name: counts[name] for name in _NAMES if name in counts})
 
     def copy(self) -> Self:
         """The counters as they are now."""

@@ -19,16 +19,20 @@ import time
 import unicodedata
 from typing import TYPE_CHECKING
 
+from ehlo.errors import EhloError
 from ehlo.net.listen import tcp_sockets
+from ehlo.net.systemd import notify, reloading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from ehlo.net.serve import Server
+    from ehlo.net.supervisor import Workers
 
 log = logging.getLogger("ehlo.server")
 
-_SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last is Ctrl-Break, and Windows' only
+LOOPS = ("auto", "asyncio", "uvloop")
+_STOPPING = ("SIGINT", "SIGTERM", "SIGBREAK")  # the last is Ctrl-Break, and Windows' only
 _THREAD_NAME = "ehlo-hook"  # as ehlo.shared names them
 THREAD_GRACE = 1.0
 """Seconds that hooks in threads have to return when everything else has ended."""
@@ -70,45 +74,70 @@ async def open_sockets(host: str | None, port: int) -> list[socket.socket]:
         return await tcp_sockets(host, port)
 
 
-async def serve_until_signal(server: Server, on_ready: Callable[[], None]) -> None:
+async def serve_until_signal(server: Server | Workers, on_ready: Callable[[], None]) -> None:
     """Start, say so, and serve until SIGINT or SIGTERM comes; ``CannotListen`` when it does not start.
 
     The first signal stops as ``Server.stop`` does, the second does not wait for open transactions, and after it signals
-    do what they did before.
+    do what they did before.  SIGHUP replaces workers; one that comes while they are replaced replaces them again.
+    systemd is told of all that.
     """
-    loop = asyncio.get_running_loop()
-    maybe_stopping: asyncio.Task[None] | None = None
+    tasks: set[asyncio.Task[None]] = set()
+    please_reload = asyncio.Event()
 
     def stop() -> None:
-        nonlocal maybe_stopping
-        if maybe_stopping is None:
-            maybe_stopping = loop.create_task(server.stop())
+        if not tasks:
+            notify("STOPPING=1")
+            tasks.add(asyncio.create_task(server.stop()))
             return
         signals.close()
-        for connection in server.connections:
-            connection.task.cancel()
+        server.hurry()
 
-    with _saying_why(None):
-        await server.start()
+    maybe_reloading = None
     try:
         with contextlib.ExitStack() as signals:
-            signals.enter_context(_calling_at_signals(loop, stop))
+            signals.enter_context(_calling_at_signals(_STOPPING, stop))
+            if hasattr(server, "reload"):
+                signals.enter_context(_calling_at_signals(["SIGHUP"], please_reload.set))
+            try:
+                with _saying_why(None):
+                    await server.start()
+            except (EhloError, RuntimeError):
+                if tasks:
+                    return  # it was stopped while it started
+                raise
+            if hasattr(server, "reload"):
+                maybe_reloading = asyncio.create_task(_reload_when(please_reload, server.reload))
+            notify("READY=1")
             on_ready()
             await server.serve_forever()
     finally:
+        if maybe_reloading is not None:
+            maybe_reloading.cancel()
         await server.stop()
 
 
+async def _reload_when(asked: asyncio.Event, reload: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        reloading()
+        with contextlib.suppress(EhloError, RuntimeError):  # it is in the log; they are stopping
+            await reload()
+        notify("READY=1")
+
+
 @contextlib.contextmanager
-def event_loop(*, debug: bool | None = None) -> Iterator[asyncio.Runner]:
-    """A runner for the process's one loop, uvloop's where it is installed.
+def event_loop(name: str = "auto", *, debug: bool | None = None) -> Iterator[asyncio.Runner]:
+    """A runner for the process's one loop: one of ``LOOPS``, "auto" being uvloop's where it is installed.
+
+    ``ImportError`` when it is not, and asked for.
 
     Python waits at its end for every thread of a pool, however long a hook sleeps in it.  Whoever stops a server has
     waited for its grace already; so hooks that still run are left behind, and the process with them.
     """
     before = set(threading.enumerate())
     try:
-        with asyncio.Runner(debug=debug, loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(debug=debug, loop_factory=_loop_factory(name)) as runner:
             yield runner
     finally:
         started = [thread for thread in threading.enumerate() if thread not in before]
@@ -135,14 +164,15 @@ class SafeFormatter(logging.Formatter):
         return "\n".join(visible(line) for line in super().format(record).split("\n"))
 
 
-def log_to_stderr(level: int) -> None:
+def log_to_stderr(level: int, *, shows_process: bool = False) -> None:
     """Show the log of ``ehlo`` from ``level`` on, and of everything else from WARNING on.
 
     Nothing happens where the process has set up its logging already.
     """
     logging.getLogger("ehlo").setLevel(level)
     handler = logging.StreamHandler()
-    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    process = "[%(process)d]" if shows_process else ""
+    handler.setFormatter(SafeFormatter(f"%(asctime)s %(levelname)s %(name)s{process}: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
@@ -167,8 +197,8 @@ def _saying_why(host: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _calling_at_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Iterator[None]:
-    """Call back, in the loop, whenever a signal to stop arrives; then put back what was there.
+def _calling_at_signals(names: Sequence[str], callback: Callable[[], None]) -> Iterator[None]:
+    """Call back, in the loop that runs, whenever one of these signals arrives; then put back what was there.
 
     ``signal.signal`` and not ``add_signal_handler``, which Windows does not have.  Nothing happens in a thread, where
     no signal arrives.
@@ -176,7 +206,8 @@ def _calling_at_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [getattr(signal, name) for name in _SIGNAL_NAMES if hasattr(signal, name)]
+    loop = asyncio.get_running_loop()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     previous = {number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback)) for number in numbers}
     try:
         yield
@@ -186,10 +217,14 @@ def _calling_at_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], 
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    if name == "asyncio":
+        return asyncio.new_event_loop
     try:
         import uvloop  # noqa: PLC0415 - may be absent
     except ImportError:
+        if name == "uvloop":
+            raise
         return asyncio.new_event_loop
     return uvloop.new_event_loop
 

@@ -68,7 +68,8 @@ def multiply(sockets: Sequence[socket.socket], count: int) -> list[list[socket.s
     groups = [[*sockets]]
     try:
         for _ in range(count - 1):
-            groups.append(group := [])
+            group: list[socket.socket] = []
+            groups.append(group)  # before it is filled: what is in it has to be closed
             group.extend(_bind(bound.family, bound.getsockname(), is_shared=True) for bound in sockets)
     except OSError:
         for opened in itertools.chain(*groups[1:]):

@@ -197,6 +197,10 @@ class Server:
                 self._stopped.set()
                 log.info("stopped")
 
+    def hurry(self) -> None:
+        """While it stops: wait no longer for open transactions."""
+        self._cancel_all()
+
     async def __aenter__(self) -> Self:
         """Start."""
         await self.start()

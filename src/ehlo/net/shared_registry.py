@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import tempfile
 from functools import partial
 from typing import Self
 
@@ -37,6 +36,8 @@ def new_file(seats: int) -> int:
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("ehlo-clients")
     else:
+        import tempfile  # noqa: PLC0415 - takes time
+
         with tempfile.TemporaryFile() as unnamed:
             file = os.dup(unnamed.fileno())
     os.ftruncate(file, _octets(seats))
