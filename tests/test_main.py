@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -20,13 +21,16 @@ import ehlo
 from ehlo import main as classic
 from ehlo.net import foreground
 from ehlo.settings import DATA_SIZE_DEFAULT
-from tests.cli.process import running
+from tests.cli.process import Command, running
+from tests.net.workers import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ehlo import SMTPServer
 
+SERVE = ("-m", "ehlo", "serve", "-n", "-d", "-l", "127.0.0.1:0")
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="workers need POSIX")
 LISTENING = r"listening on \[127\.0\.0\.1\]:(\d+)"
 
 
@@ -214,6 +218,8 @@ def test_a_handler_that_refuses_its_arguments_leaves_no_socket(capsys: pytest.Ca
         (["--smtpscert", __file__, "--smtpskey", "/no/y"], "Key file /no/y not found"),
         (["--tlscert", __file__, "--tlskey", __file__], f"Cannot use {__file__} and {__file__}"),
         (["--siz", "5"], "unrecognized arguments"),
+        (["--workers", "0"], "Invalid number of workers: 0"),
+        (["--loop", "trio"], "invalid choice: 'trio'"),
     ],
 )
 def test_wrong_arguments_are_status_2(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,3 +374,241 @@ def test_tls_with_files(certificate: tuple[Path, Path, Path], is_implicit: bool)
             assert client.sendmail("a@b.example", ["c@d.example"], "Subject: over TLS\n\ntext") == {}
         command.out.wait_for("over TLS")
         assert command.stop() == 0
+
+
+# With workers
+
+
+def ready(command: Command, count: int) -> list[int]:
+    """The processes of so many workers, as soon as they are ready."""
+    command.err.wait_for(rf"(?s)(worker \d \(process \d+\): ready.*){{{count}}}")
+    return [int(pid) for pid in re.findall(r"worker \d \(process (\d+)\): ready", command.err.text)]
+
+
+@needs_posix
+def test_workers_are_replaced_at_sighup_and_stopped_at_sigterm() -> None:
+    with running(*SERVE, "--workers", "2", "-c", "ehlo.handlers.Sink") as command:
+        port = int(command.err.wait_for(LISTENING)[1])
+        first = ready(command, 2)
+        command.signal(signal.SIGHUP)
+        assert not {*ready(command, 4)[2:]} & {*first}
+        command.err.wait_for("replaced 2 workers")
+        with smtplib.SMTP("127.0.0.1", port) as client:
+            client.sendmail("a@b.example", ["c@d.example"], "text")
+        assert command.stop() == 0
+        assert not any(map(is_alive, ready(command, 4)))
+    assert "messages_accepted 1" in command.err.text
+    assert "Traceback" not in command.err.text
+
+
+@needs_posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait_for_transactions(number: signal.Signals) -> None:
+    with running(*SERVE, "--workers", "1", "-c", "ehlo.handlers.Sink") as command:
+        ready(command, 1)
+        port = int(command.err.wait_for(LISTENING)[1])
+        with smtplib.SMTP("127.0.0.1", port) as client:
+            client.helo()
+            client.mail("a@b.example")
+            command.signal(number)
+            command.err.wait_for("stopping: 1 sessions are open")
+            command.signal(number)
+            assert client.getreply()[0] == 421
+        assert command.wait() == 0
+
+
+@needs_posix
+def test_workers_do_not_outlive_a_supervisor_that_is_killed() -> None:
+    with running(*SERVE, "--workers", "2", "-c", "ehlo.handlers.Sink") as command:
+        pids = ready(command, 2)
+        command.signal(signal.SIGKILL)
+        command.wait()  # until nobody has its stderr any more
+        assert not any(map(is_alive, pids))
+    assert command.err.text.count("the supervisor is gone") == 2
+
+
+@needs_posix
+def test_workers_that_do_not_come_up_are_status_1_and_a_reason(tmp_path: Path) -> None:
+    with running(*SERVE, "--workers", "2", "-c", "no.such.Handler") as command:
+        assert command.wait() == 1
+    assert "Cannot import handler class no.such.Handler" in command.err.text
+    assert "did not come up: it exited with status 2" in command.err.text.splitlines()[-1]
+
+
+@needs_posix
+def test_a_signal_while_the_workers_start_ends_them() -> None:
+    with running(*SERVE, "--workers", "2", "-dd", "-c", "ehlo.handlers.Sink") as command:
+        command.err.wait_for(r"process \d+\): started")
+        assert command.stop() == 0
+    assert "Traceback" not in command.err.text
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become nobody")
+def test_workers_become_nobody_and_their_supervisor_stays_root(certificate: tuple[Path, Path, Path]) -> None:
+    cert, key, authority = map(str, certificate)
+    Path(key).chmod(0o600)
+    options = ("--workers", "1", "-c", "ehlo.handlers.Sink", "--tlscert", cert, "--tlskey", key)
+    with running("-m", "ehlo", "-d", "-l", "127.0.0.1:0", *options, cwd=Path("/")) as command:
+        (pid,) = ready(command, 1)
+        status = Path(f"/proc/{pid}/status")
+        if status.exists():
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            assert "0" not in [*fields["Uid"].split(), *fields["Gid"].split(), *fields["Groups"].split()]
+        command.signal(signal.SIGHUP)
+        ready(command, 2)  # it has read the key again
+        with smtplib.SMTP("127.0.0.1", int(command.err.wait_for(LISTENING)[1])) as client:
+            client.starttls(context=ssl.create_default_context(cafile=authority))
+            client.sendmail("a@b.example", ["c@d.example"], "text")
+        assert command.stop() == 0
+
+
+def test_workers_are_not_for_windows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(classic, "sys", SimpleNamespace(platform="win32"))
+    with pytest.raises(SystemExit):
+        run("--workers", "2")
+    assert "--workers needs POSIX" in capsys.readouterr().err
+
+
+# The loop
+
+
+@pytest.mark.parametrize("name", ["asyncio", "uvloop"])
+def test_the_loop_is_chosen(served: list[SMTPServer], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pytest.importorskip(name)
+    seen = []
+
+    def look() -> None:
+        seen.append(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(classic, "_say_nothing", look)
+    run("-c", BARE, "--loop", name)
+    assert seen == [name]
+
+
+def test_uvloop_is_asked_for_in_vain_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(SystemExit):
+        run("--loop", "uvloop")
+    assert "uvloop is not installed" in capsys.readouterr().err
+
+
+# A file of settings
+
+
+def test_a_file_has_settings_and_options_go_before_it(served: list[SMTPServer], tmp_path: Path) -> None:
+    file = tmp_path / "ehlo.toml"
+    file.write_text("data_size_limit = 1000\nenable_SMTPUTF8 = true\nrecipient_limit = 200\n[limits]\nconnections = 5")
+    run("-c", BARE, "--config", str(file))
+    run("-c", BARE, "--config", str(file), "-s", "0")
+    for server, size in zip(served, [1000, None], strict=True):
+        settings = server.settings
+        assert (settings.data_size_limit, settings.enable_SMTPUTF8) == (size, True)
+        assert (settings.recipient_limit, settings.limits.connections) == (200, 5)
+
+
+def test_starttls_need_not_be_demanded_by_a_file(
+    served: list[SMTPServer], certificate: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    cert, key, _ = map(str, certificate)
+    (tmp_path / "no.toml").write_text("require_starttls = false")
+    (tmp_path / "yes.toml").write_text("require_starttls = true")
+    run("-c", BARE, "--tlscert", cert, "--tlskey", key, "--config", str(tmp_path / "no.toml"))
+    run("-c", BARE, "--tlscert", cert, "--tlskey", key, "--config", str(tmp_path / "yes.toml"), "--no-requiretls")
+    assert [server.settings.require_starttls for server in served] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("recipients = 5", "recipients: there is no such setting"),
+        ("recipient_limit = 5", "recipient_limit must be at least 100"),
+        (None, "Cannot read"),
+    ],
+)
+def test_a_file_that_is_wrong_is_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, complaint: str
+) -> None:
+    file = tmp_path / "ehlo.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SystemExit) as caught:
+        run("-c", BARE, "--config", str(file))
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert "ehlo.toml" in error
+
+
+@needs_posix
+def test_a_reload_reads_the_file_again(tmp_path: Path) -> None:
+    file = tmp_path / "ehlo.toml"
+    file.write_text('ident = "before"')
+    with running(*SERVE, "--workers", "1", "-c", "ehlo.handlers.Sink", "--config", str(file)) as command:
+        ready(command, 1)
+        port = int(command.err.wait_for(LISTENING)[1])
+        file.write_text('ident = "after"')
+        with smtplib.SMTP() as client:
+            assert client.connect("127.0.0.1", port)[1].endswith(b" before")
+        command.signal(signal.SIGHUP)
+        command.err.wait_for("replaced 1 workers")
+        with smtplib.SMTP() as client:
+            assert client.connect("127.0.0.1", port)[1].endswith(b" after")
+        assert command.stop() == 0
+
+
+# Under systemd
+
+
+@needs_posix
+@pytest.mark.parametrize("options", [(), ("--workers", "1")])
+def test_systemd_gives_the_sockets_and_is_told(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import os, sys; os.dup2(int(sys.argv.pop(1)), 3); os.set_inheritable(3, True);"
+        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1'};"
+        "from ehlo.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        socket.create_server(("127.0.0.1", 0)) as bound,
+    ):
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        arguments = ["-c", program, str(bound.fileno()), "serve", "-n", "-d", "-c", "ehlo.handlers.Sink", *options]
+        with running(*arguments, pass_fds=[bound.fileno()]) as command:
+            assert manager.recv(1000) == b"READY=1"
+            with smtplib.SMTP("127.0.0.1", bound.getsockname()[1]) as client:
+                client.noop()
+            if options:
+                command.signal(signal.SIGHUP)
+                assert manager.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+                assert manager.recv(1000) == b"READY=1"
+            assert command.stop() == 0
+            assert manager.recv(1000) == b"STOPPING=1"
+
+
+def test_systemd_and_the_options_cannot_both_say_where_to_listen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        monkeypatch.setattr(classic, "take_sockets", lambda: [bound])
+        with pytest.raises(SystemExit):
+            run("-c", BARE)
+    assert "--listen is not for a service" in capsys.readouterr().err
+
+
+def test_what_systemd_hands_over_must_be_a_socket(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise OSError("no socket")
+
+    monkeypatch.setattr(classic, "take_sockets", fail)
+    with pytest.raises(SystemExit):
+        run("-c", BARE)
+    assert "What systemd handed over is no socket" in capsys.readouterr().err

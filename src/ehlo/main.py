@@ -8,9 +8,10 @@ the bind and not before, so that port 25 can be had.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import encodings.idna  # noqa: F401 - see drop_privileges
-import importlib
+import importlib.util
 import logging
 import os
 import ssl
@@ -19,8 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ehlo import __version__
-from ehlo.controller import PORT, serve
+from ehlo.config import ConfigError, read_parameters
+from ehlo.controller import PORT, serve, serve_workers
 from ehlo.net.foreground import (
+    LOOPS,
     CannotListen,
     event_loop,
     log_to_stderr,
@@ -28,10 +31,15 @@ from ehlo.net.foreground import (
     parse_address,
     serve_until_signal,
 )
-from ehlo.settings import DATA_SIZE_DEFAULT
+from ehlo.net.systemd import take_sockets
+from ehlo.net.worker_process import WorkerFailed
+from ehlo.settings import DATA_SIZE_DEFAULT, Settings
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
+
+    from ehlo.controller import SMTPServer
 
 DEFAULT_CLASS = "ehlo.handlers.Debugging"
 UNPRIVILEGED = "nobody"
@@ -65,11 +73,16 @@ def build_parser() -> argparse.ArgumentParser:
         "dropped, and made after that",
     )
     option(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="settings from a file of TOML; options given here go before it",
+    )
+    option(
         "-s",
         "--size",
         type=int,
-        default=DATA_SIZE_DEFAULT,
-        help="largest message in octets, announced by SIZE; 0 is no limit (%(default)s)",
+        help=f"largest message in octets, announced by SIZE; 0 is no limit ({DATA_SIZE_DEFAULT})",
     )
     option("-u", "--smtputf8", action="store_true", help="offer SMTPUTF8 (RFC 6531)")
     option(
@@ -96,13 +109,21 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_false",
         help="serve clients that do not say STARTTLS too; by default a server that has it demands it",
     )
+    option(
+        "--workers",
+        metavar="N",
+        type=int,
+        help="serve with N processes, and start another one for each that dies; SIGHUP replaces them one by one, by "
+        "processes that have read code and certificates anew; without it, this process serves by itself",
+    )
+    option("--loop", choices=LOOPS, default="auto", help="event loop; auto: uvloop where it is installed (%(default)s)")
     option("classargs", metavar="CLASSARGS", nargs="*", help="for the handler's class method from_cli")
     return parser
 
 
 OWN_OPTIONS = frozenset(
     "-n --nosetuid -c --class -s --size -u --smtputf8 -d --debug -l --listen "  # noqa: SIM905
-    "--smtpscert --smtpskey --tlscert --tlskey --no-requiretls".split()
+    "--smtpscert --smtpskey --tlscert --tlskey --no-requiretls --config --workers --loop".split()
 )
 
 
@@ -122,33 +143,123 @@ def main(args: Sequence[str] | None = None) -> int:
         host, port = parse_address(options.listen or "", PORT)
     except ValueError as error:
         parser.error(str(error))
-    if options.size < 0:
+    if (options.size or 0) < 0:
         parser.error(f"Invalid size: {options.size}")
-    handler_class = _import_class(parser, options)
-    smtps_context = _load_context(parser, "smtps", options.smtpscert, options.smtpskey)
-    tls_context = _load_context(parser, "tls", options.tlscert, options.tlskey)
-    log_to_stderr((logging.WARNING, logging.INFO, logging.DEBUG)[min(options.debug, 2)])
+    if options.loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        parser.error("uvloop is not installed")
+    if options.workers is not None and options.workers < 1:
+        parser.error(f"Invalid number of workers: {options.workers}")
+    if options.workers is not None and sys.platform == "win32":
+        parser.error("--workers needs POSIX: Windows hands no listening sockets over")
+    _set_up_log(options)
     try:
-        # False would be "no"; None leaves it to PYTHONASYNCIODEBUG.
-        with event_loop(debug=options.debug > 2 or None) as runner, contextlib.ExitStack() as sockets:
-            bound = [sockets.enter_context(one) for one in runner.run(open_sockets(host, port))]
-            if options.setuid:
-                drop_privileges()
-            server = serve(
-                _make_handler(parser, handler_class, options),
-                sockets=bound,
-                ssl_context=smtps_context,
-                tls_context=tls_context,
-                require_starttls=tls_context is not None and options.requiretls,
-                data_size_limit=options.size or None,
-                enable_SMTPUTF8=options.smtputf8,
-            )
-            runner.run(serve_until_signal(server, _say_nothing))
-    except CannotListen as error:
+        if options.workers is not None:
+            arguments = sys.argv[1:] if args is None else [*args]
+            _run_workers(arguments, _sockets_of_systemd(parser, options), options, host, port)
+        else:
+            _run(parser, options, host, port)
+    except (CannotListen, WorkerFailed) as error:
         return _complain(f"ehlo: {error}")
     except PrivilegesError as error:
         return _complain(str(error))
     return 0
+
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, host: str | None, port: int) -> None:
+    application = _Application(parser, options)
+    # False would be "no"; None leaves it to PYTHONASYNCIODEBUG.
+    with (
+        event_loop(options.loop, debug=options.debug > 2 or None) as runner,
+        contextlib.ExitStack() as sockets,
+    ):
+        bound = _sockets_of_systemd(parser, options) or runner.run(open_sockets(host, port))
+        for one in bound:
+            sockets.enter_context(one)
+        runner.run(serve_until_signal(application.make_server(bound), _say_nothing))
+
+
+def _run_workers(
+    arguments: Sequence[str],
+    maybe_sockets: Sequence[socket.socket] | None,
+    options: argparse.Namespace,
+    host: str | None,
+    port: int,
+) -> None:
+    """The supervisor keeps its privileges: it speaks with nobody, and its next workers need them for what they read."""
+    workers = serve_workers(
+        f"{__name__}:make_worker",
+        host,
+        port,
+        workers=options.workers,
+        arguments=arguments,
+        sockets=maybe_sockets,
+        loop=options.loop,
+    )
+    with event_loop("asyncio") as runner:
+        runner.run(serve_until_signal(workers, _say_nothing))
+
+
+def _sockets_of_systemd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[socket.socket] | None:
+    try:
+        taken = take_sockets()
+    except OSError as error:
+        parser.error(f"What systemd handed over is no socket: {error}")
+    if taken and options.listen is not None:
+        parser.error("--listen is not for a service that gets its sockets from systemd")
+    return taken
+
+
+def make_worker(sockets: Sequence[socket.socket], *arguments: str) -> SMTPServer:
+    """The application of ``ehlo serve --workers``; ``arguments`` are those of the command."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    _set_up_log(options)
+    if options.debug > 2:
+        asyncio.get_running_loop().set_debug(True)
+    try:
+        return _Application(parser, options).make_server(sockets)
+    except PrivilegesError as error:
+        raise SystemExit(str(error)) from None
+
+
+class _Application:
+    """What the options say: first what needs privileges, then the server.  ``SystemExit`` for what is wrong."""
+
+    def __init__(self, parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+        self._parser = parser
+        self._options = options
+        self._parameters = _read_config(parser, options.config)
+        self._handler_class = _import_class(parser, options)
+        self._smtps_context = _load_context(parser, "smtps", options.smtpscert, options.smtpskey)
+        self._tls_context = _load_context(parser, "tls", options.tlscert, options.tlskey)
+
+    def make_server(self, sockets: Sequence[socket.socket]) -> SMTPServer:
+        """A server for sockets that are bound, without privileges from now on; ``PrivilegesError``."""
+        options = self._options
+        if options.setuid:
+            drop_privileges()
+        handler = _make_handler(self._parser, self._handler_class, options)
+        return serve(handler, sockets=sockets, ssl_context=self._smtps_context, settings=self._settings())
+
+    def _settings(self) -> Settings:
+        """Those of the options, then of the file, then what this command has for defaults."""
+        options = self._options
+        parameters = {
+            "enable_SMTPUTF8": False,
+            "require_starttls": self._tls_context is not None,
+            **self._parameters,
+            "tls_context": self._tls_context,
+        }
+        if options.size is not None:
+            parameters["data_size_limit"] = options.size
+        if options.smtputf8:
+            parameters["enable_SMTPUTF8"] = True
+        if not options.requiretls:
+            parameters["require_starttls"] = False
+        try:
+            return Settings(**parameters)
+        except (TypeError, ValueError) as error:
+            self._parser.error(f"{options.config}: {error}" if options.config is not None else str(error))
 
 
 class PrivilegesError(Exception):
@@ -194,6 +305,17 @@ def _import_class(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     return found
 
 
+def _read_config(parser: argparse.ArgumentParser, maybe_path: Path | None) -> dict[str, Any]:
+    if maybe_path is None:
+        return {}
+    try:
+        return read_parameters(maybe_path)
+    except OSError as error:
+        parser.error(f"Cannot read {maybe_path}: {error.strerror}")
+    except ConfigError as error:
+        parser.error(str(error))
+
+
 def _make_handler(parser: argparse.ArgumentParser, handler_class: Any, options: argparse.Namespace) -> object:
     if hasattr(handler_class, "from_cli"):
         return handler_class.from_cli(parser, *options.classargs)
@@ -216,6 +338,11 @@ def _load_context(
     except OSError as error:  # ssl.SSLError is one
         parser.error(f"Cannot use {maybe_cert} and {maybe_key}: {error}")
     return context
+
+
+def _set_up_log(options: argparse.Namespace) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(options.debug, 2)]
+    log_to_stderr(level, shows_process=options.workers is not None)
 
 
 def _say_nothing() -> None:

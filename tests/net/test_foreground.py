@@ -21,7 +21,8 @@ from ehlo.net.foreground import (
     serve_until_signal,
     visible,
 )
-from tests.support import Nothing
+from ehlo.net.worker_process import WorkerFailed
+from tests.support import Nothing, be_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +109,67 @@ async def test_the_hint_fits_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Signals
+
+
+class Replaceable:
+    """Stands in for workers."""
+
+    def __init__(self) -> None:
+        self.reloads = 0
+        self.is_ready_to_start = True
+        self.may_reload = asyncio.Event()
+        self.stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        if not self.is_ready_to_start:
+            signal.raise_signal(signal.SIGTERM)
+            await self.stopped.wait()
+            raise WorkerFailed("stopped")
+
+    async def stop(self) -> None:
+        self.stopped.set()
+
+    async def serve_forever(self) -> None:
+        await self.stopped.wait()
+
+    async def reload(self) -> None:
+        self.reloads += 1
+        await self.may_reload.wait()
+        if self.reloads == 2:
+            raise WorkerFailed("the second one")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal here")
+async def test_sighup_replaces_workers_and_once_more_what_came_in_the_meantime() -> None:
+    workers = Replaceable()
+    before = signal.getsignal(signal.SIGHUP)
+
+    async def send(count: int) -> None:
+        for _ in range(count):
+            signal.raise_signal(signal.SIGHUP)
+        await be_quiet()
+
+    async def play() -> None:
+        await send(1)
+        await send(3)
+        assert workers.reloads == 1
+        workers.may_reload.set()
+        await be_quiet()
+        assert workers.reloads == 2
+        await send(1)
+        assert workers.reloads == 3
+        signal.raise_signal(signal.SIGTERM)
+
+    playing: list[asyncio.Task[None]] = []
+    await serve_until_signal(workers, lambda: playing.append(asyncio.create_task(play())))  # type: ignore[arg-type]
+    await playing[0]
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+async def test_a_signal_while_it_starts_is_no_failure() -> None:
+    workers = Replaceable()
+    workers.is_ready_to_start = False
+    await serve_until_signal(workers, pytest.fail)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
