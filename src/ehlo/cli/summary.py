@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 
-from ehlo.cli.html_text import html_to_text
+from ehlo.inbox.html_text import html_to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

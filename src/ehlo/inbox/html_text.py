@@ -21,6 +21,7 @@ _LINES = frozenset({"br", "dd", "div", "dt", "li", "tr"})
 _HIDDEN = frozenset({"script", "style", "title"})
 _INVISIBLE = str.maketrans("", "", "\xad\u034f\u200b\u200c\u200d\u2060\ufeff")
 _TAG_LIMIT = 4096
+_LINK_TEXT_LIMIT = 500
 _TAG_NAME = re.compile(r"/?[a-z][a-z0-9]*", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""\b(href|alt)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 
@@ -50,6 +51,31 @@ def html_to_text(source: str) -> str:
         pieces.append(html.unescape(text).replace("\n", " "))
     lines = "".join(pieces).translate(_INVISIBLE).split("\n")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(" ".join(line.split()) for line in lines)).strip("\n")
+
+
+def html_links(source: str) -> Iterator[tuple[str, str]]:
+    """Where each link leads, and the text that it is shown with, or the alternative text of its image."""
+    maybe_target: str | None = None
+    pieces: list[str] = []
+    size = 0
+    for name, inside, text in _html_tokens(source):
+        if name in {"a", "/a", "area"}:
+            if maybe_target:
+                yield maybe_target, _link_text(pieces)
+            maybe_target = None if name == "/a" else _attribute(inside, "href")
+            pieces, size = [_attribute(inside, "alt") if name == "area" else ""], 0
+        if maybe_target and size < _LINK_TEXT_LIMIT:
+            space = " " if name in _BLOCKS or name in {"br", "img"} else ""
+            alternative = _attribute(inside, "alt") if name == "img" else ""
+            piece = space + alternative + html.unescape(text[:_LINK_TEXT_LIMIT])
+            pieces.append(piece)
+            size += len(piece) + 1
+    if maybe_target:
+        yield maybe_target, _link_text(pieces)
+
+
+def _link_text(pieces: list[str]) -> str:
+    return " ".join("".join(pieces).translate(_INVISIBLE).split())[:_LINK_TEXT_LIMIT]
 
 
 def _html_tokens(source: str) -> Iterator[tuple[str, str, str]]:

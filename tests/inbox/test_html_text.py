@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehlo.cli.html_text import html_to_text
+from ehlo.inbox.html_text import html_to_text
 
 
 @pytest.mark.parametrize(
