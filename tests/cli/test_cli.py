@@ -48,6 +48,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         (["--version"], "catch", ["--version"]),
         (["--no-such-option"], "catch", ["--no-such-option"]),
         (["send", "-v"], "send", ["-v"]),
+        (["inbox", "ls"], "inbox", ["ls"]),
         (["serve"], "serve", []),
         (["serve", "--smtp"], "serve", ["--smtp"]),
         (["-n", "-c", "x.Y", "catch"], "serve", ["-n", "-c", "x.Y", "catch"]),
@@ -83,7 +84,7 @@ def test_another_word_is_no_command(calls: list[Call], word: str, capsys: pytest
     assert cli.main([word]) == 2
     complaint = capsys.readouterr().err
     assert f"no command {word!r}" in complaint
-    assert "catch, send and serve are all" in complaint
+    assert "catch, inbox, send and serve are all" in complaint
     assert calls == []
 
 

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ehlo.cli.catch import main as catch_mail
+from ehlo.cli.inbox import main as look_at_inbox
 from ehlo.cli.send import main as send_mail
 from ehlo.main import main as serve_mail
 from ehlo.main import selects_classic
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "catch": catch_mail,
+    "inbox": look_at_inbox,
     "send": send_mail,
     "serve": serve_mail,
 }

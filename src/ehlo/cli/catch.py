@@ -1,111 +1,78 @@
-"""``ehlo catch``: a server that keeps nothing, sends nothing on, and shows every message in the terminal.
+"""``ehlo catch``: a server that takes every mail and sends none on, with a page to look at it.
 
 For whoever writes a program that sends mail.  It takes what a strict server would not, any login and bare newlines, and
-says so in the summary.
+says so.  Without the packages of the page it shows the mail in the terminal.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import logging
 import os
-import re
+import shutil
+import ssl
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO, cast
+import webbrowser
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from ehlo import __version__
+from ehlo.auth import FileAuthenticator
 from ehlo.cli import terminal
+from ehlo.cli.catch_options import CatchOptions, build_parser, read_options
 from ehlo.cli.summary import summarize
-from ehlo.controller import PORT, serve
-from ehlo.net.foreground import CannotListen, event_loop, log_to_stderr, parse_address, serve_until_signal
-from ehlo.settings import DATA_SIZE_DEFAULT, BareNewlines, Settings
+from ehlo.inbox.errors import StoreUnusable
+from ehlo.inbox.logs import log_json_to_stderr
+from ehlo.inbox.server import SMTP_PORT, InboxServer, MissingExtra
+from ehlo.inbox.store import Store
+from ehlo.net.foreground import CannotListen, event_loop, log_to_stderr, open_sockets, serve_until_signal
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from ehlo.inbox.server import Address
     from ehlo.session import Envelope, Session
 
-_SIZE = re.compile(r"([0-9]+)(?:([kmg])i?b?)?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
+class Printer:
+    """Shows each message on a stream, by one write, as soon as it is stored.
 
-class AcceptAny:
-    """An authenticator to which every login, digest and token is good, so that any program can say AUTH to it."""
-
-    async def _agree(self, _question: object, _session: Session) -> bool:
-        return True
-
-    check_password = check_digest = check_token = authorize = _agree
-
-
-class Catcher:
-    """The handler: shows each message on a stream, by one write, and counts.
-
-    Its hook is a plain function, which runs in a thread: looking into a large message must not keep others waiting.
+    It is called in a thread: looking into a large message must not keep others waiting.
     """
 
-    def __init__(self, stream: TextIO, *, colour: str = "auto", is_quiet: bool = False) -> None:
-        self.count = 0
+    def __init__(self, stream: TextIO, *, colour: str = "auto", is_brief: bool = False) -> None:
         self._stream = stream
         self._colour = colour
-        self._is_quiet = is_quiet
+        self._is_brief = is_brief
+        self._count = 0
         self._turn = threading.Lock()
 
-    def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> None:
+    def __call__(self, session: Session, envelope: Envelope) -> None:
         """Show a message."""
         summary = summarize(envelope.content or b"")
         when = time.strftime("%H:%M:%S")
         style = terminal.style_of(self._stream, self._colour)
         with self._turn:
-            self.count += 1
-            if self._is_quiet:
+            self._count += 1
+            if self._is_brief:
                 shown = terminal.brief(style, when, envelope, summary)
             else:
-                shown = terminal.full(style, f"{self.count} at {when}", session, envelope, summary)
-            self._stream.write(shown)
-            self._stream.flush()
+                shown = terminal.full(style, f"{self._count} at {when}", session, envelope, summary)
+            # The reader of a pipe may have gone: whoever looks at the page does not mind.
+            with contextlib.suppress(BrokenPipeError):
+                self._stream.write(shown)
+                self._stream.flush()
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options of ``ehlo catch``, which are those of ``ehlo`` alone too; so its help tells what else there is."""
-    parser = argparse.ArgumentParser(
-        prog="ehlo",
-        description="Catch mail: show every message that a program sends, and deliver none.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        epilog=_COMMANDS,
-    )
-    option = parser.add_argument
-    option(
-        "--smtp",
-        metavar="[HOST]:PORT",
-        default="",
-        help=f"where to listen (localhost:{PORT}); every address as in *:{PORT}, IPv6 as in [::1]:{PORT}",
-    )
-    option("-q", "--quiet", action="store_true", help="one line for each message")
-    option(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="auto: in a terminal, unless NO_COLOR is set (%(default)s)",
-    )
-    option(
-        "--max-size",
-        metavar="SIZE",
-        default=str(DATA_SIZE_DEFAULT),
-        help="largest message in octets, or as in 100M; 0 is no limit (32M)",
-    )
-    option("--version", action="version", version=f"ehlo {__version__}")
-    return parser
+class Identity(NamedTuple):
+    """Our certificate, None without TLS, and how to trust it; whose logins will do, None: everybody's."""
 
-
-_COMMANDS = """\
-commands:
-  ehlo catch    the same as `ehlo` alone
-  ehlo serve    give the mail to a handler of yours, as in
-                `ehlo serve -n -c package.MyHandler`; see `ehlo serve --help`
-"""
+    maybe_context: ssl.SSLContext | None
+    maybe_users: FileAuthenticator | None
+    advice: str
 
 
 def main(args: Sequence[str]) -> int:
@@ -114,30 +81,26 @@ def main(args: Sequence[str]) -> int:
     ``SystemExit`` for ``--help``, ``--version`` and what is wrong with the arguments.
     """
     parser = build_parser()
-    options = parser.parse_args(args)
     try:
-        host, port = parse_address(options.smtp, PORT)
-        size_limit = parse_size(options.max_size)
-    except ValueError as error:
+        options = read_options(parser.parse_args(args))
+        identity = find_identity(options)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
-    log_to_stderr(logging.WARNING)
-    _never_fail_to_encode(sys.stdout)
-    catcher = Catcher(sys.stdout, colour=options.color, is_quiet=options.quiet)
-    server = serve(catcher, host, port, settings=catch_settings(size_limit))
-
-    def announce() -> None:
-        say = listening if options.quiet else welcome
-        print(say(server.addresses), flush=True)
-
+    except ImportError as error:
+        return _complain(error)
+    terminal.never_fail_to_encode(sys.stdout)
+    if options.logs_json:
+        log_json_to_stderr(logging.INFO)
+    else:
+        log_to_stderr(logging.WARNING)
     try:
-        with event_loop() as runner:
-            runner.run(serve_until_signal(server, announce))
+        with Store(options.maybe_store, retention=options.retention) as store, event_loop() as runner:
+            count = _catch(options, identity, store, runner)
         if sys.stdout.isatty():
             print()  # the terminal has put ^C where we are
-        print(f"Caught {catcher.count} message{'s' * (catcher.count != 1)}.", flush=True)
-    except CannotListen as error:
-        print(f"ehlo: {error}", file=sys.stderr)
-        return 1
+        print(f"Caught {count} message{'s' * (count != 1)}.", flush=True)
+    except (CannotListen, StoreUnusable, MissingExtra) as error:
+        return _complain(error)
     except BrokenPipeError:
         # Nobody looks any more, as in `ehlo | head`.  Python would try once more, at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -145,54 +108,150 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def catch_settings(size_limit: int | None) -> Settings:
-    """Settings of a server that refuses as little as it can."""
-    return Settings(
-        hostname="localhost",  # no name server is asked, and nobody is to be impressed
-        data_size_limit=size_limit,
-        authenticator=cast("Any", AcceptAny()),
-        auth_require_tls=False,
-        bare_newlines=BareNewlines.KEEP,
+def find_identity(options: CatchOptions) -> Identity:
+    """Certificate and users.  ``OSError``, ``ValueError`` or ``ImportError`` with a line for the user."""
+    maybe_users = None if options.maybe_users is None else FileAuthenticator(options.maybe_users)
+    if options.tls is False:
+        return Identity(None, maybe_users, "")
+    if options.tls is True:
+        from ehlo.inbox.certificate import own_certificate  # noqa: PLC0415 - needs cryptography
+
+        certificate = own_certificate(hosts=options.hosts)
+        return Identity(certificate.context(), maybe_users, certificate.how_to_trust())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.tls)
+    except OSError as error:  # ssl.SSLError is one
+        raise OSError(f"cannot use {options.tls}: {error.strerror or error}") from error
+    return Identity(context, maybe_users, "")
+
+
+class Catching(InboxServer):
+    """The server, as one in the foreground."""
+
+    def hurry(self) -> None:
+        """While it stops: wait no longer for open transactions."""
+        for connection in self.connections:
+            connection.task.cancel()
+
+
+def _catch(options: CatchOptions, identity: Identity, store: Store, runner: asyncio.Runner) -> int:
+    """Serve; how many messages came."""
+    try:
+        return _serve(options, identity, store, runner, options.web)
+    except MissingExtra as error:
+        if options.must_have_page:
+            raise
+        return _serve(options, identity, store, runner, None, maybe_missing=error)
+
+
+def _serve(
+    options: CatchOptions,
+    identity: Identity,
+    store: Store,
+    runner: asyncio.Runner,
+    web: Address | None,
+    *,
+    maybe_missing: MissingExtra | None = None,
+) -> int:
+    is_brief = options.is_quiet or (web is not None and not options.is_verbose)
+    printer = None if options.logs_json else Printer(sys.stdout, colour=options.colour, is_brief=is_brief)
+    server = Catching(
+        store,
+        smtp=options.smtp,
+        smtps=options.smtps,
+        web=web,
+        tls_context=identity.maybe_context,
+        auth="any" if identity.maybe_users is None else "users",
+        users=identity.maybe_users,
+        token=options.maybe_token,
+        hosts=options.hosts,
+        release=options.release,
+        max_size=options.maybe_size_limit,
+        # Without a page nobody searches, unless the file is looked at later.
+        is_indexed=web is not None or store.is_persistent,
+        observer=printer,
     )
 
+    def announce() -> None:
+        print("\n".join(announcement(options, server, identity.advice, maybe_missing)), flush=True)
+        if options.opens_browser and server.web_link is not None:
+            # In a thread: some browsers return when they are closed.
+            threading.Thread(target=webbrowser.open, args=(server.web_link,), daemon=True).start()
 
-def parse_size(text: str) -> int | None:
-    """Octets of a size such as ``100M``; None, no limit, for 0.  ``ValueError`` with a line for the user."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"Invalid size: {text}")
-    return int(match[1]) * _UNITS[(match[2] or "").lower()] or None
+    try:
+        runner.run(serve_until_signal(cast("Any", server), announce))
+    except CannotListen as error:
+        raise runner.run(_which(options, web)) or error from None
+    return server.catcher.count
 
 
-def listening(addresses: Sequence[Any]) -> str:
+async def _which(options: CatchOptions, web: Address | None) -> CannotListen | None:
+    """Which of the addresses cannot be had, as an error that says so and how to choose another one."""
+    for option, address in (("--smtp", options.smtp), ("--smtps", options.smtps), ("--web", web)):
+        if address is None:
+            continue
+        try:
+            for bound in await open_sockets(*address):
+                bound.close()
+        except CannotListen as error:
+            return CannotListen(f"{option} {terminal.place((address[0] or 'localhost', address[1]))}: {error}")
+    return None
+
+
+# What it says
+
+
+def announcement(
+    options: CatchOptions, server: InboxServer, advice: str, maybe_missing: MissingExtra | None
+) -> Iterator[str]:
+    """Where it listens, where the page is, what that means, and how to send a first message; line by line."""
+    yield listening(server)
+    if server.web_link is not None:
+        yield from ([] if options.is_quiet else [""])
+        yield f"  The inbox is at  {server.web_link}"
+    if options.is_quiet or options.logs_json:
+        return
+    if maybe_missing is not None:
+        yield from ("", "To see the mail in a browser:  pip install 'ehlo[inbox]'")
+    if advice:
+        yield from ("", advice)
+    yield from ("", f"Every message ends here: it is {_kept(options, server)}, and delivered to nobody.")
+    who = (
+        "Any user name and password will do." if server.auth == "any" else f"Logins are those of {options.maybe_users}."
+    )
+    yield f"{who}  To send a first one:"
+    yield from ("", f"  {_program()} send{_server_option(server)}", "", "Ctrl-C stops.", "")
+
+
+def listening(server: InboxServer) -> str:
     """Where it listens."""
-    places = " and ".join(map(terminal.place, addresses))
-    return f"ehlo {__version__} catches mail on {places}"
+    tls = f", TLS on {' and '.join(server.smtps_addresses)}" if server.smtps_addresses else ""
+    return f"ehlo {__version__} catches mail on {' and '.join(server.smtp_addresses)}{tls}"
 
 
-def welcome(addresses: Sequence[Any]) -> str:
-    """Where it listens, what that means, and how to send a first message."""
-    host, port, *_ = addresses[0]
+def _kept(options: CatchOptions, server: InboxServer) -> str:
+    if options.maybe_store is not None:
+        return f"kept in {options.maybe_store}"
+    return "shown" if server.web_url is None else "kept until you stop this"
+
+
+def _program() -> str:
+    """How this program is called."""
+    path = Path(sys.argv[0])
+    if path.stem != "ehlo":
+        return f"{'py' if os.name == 'nt' else 'python3'} -m ehlo"
+    found = shutil.which("ehlo")
+    return "ehlo" if found is not None and Path(found).absolute() == path.absolute() else str(path)
+
+
+def _server_option(server: InboxServer) -> str:
+    """What a client is told, where that is not what it does by itself."""
+    host, port, *_ = server.addresses[0]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what a client connects to instead
-    python = "py" if os.name == "nt" else "python3"
-    return f"""\
-{listening(addresses)}
-
-Every message ends here: it is shown, and neither delivered nor kept.
-Any user name and password will do.  To send a first one:
-
-  {python} -c "import smtplib; smtplib.SMTP('{host}', {port}).sendmail(
-    'me@example.com', 'you@example.com', 'Subject: Hello\\n\\nIt works.')"
-
-or, with swaks:
-
-  swaks --to you@example.com --server {host if ":" not in host else f"[{host}]"}:{port}
-
-Ctrl-C stops.
-"""
+    return "" if (host, port) == ("127.0.0.1", SMTP_PORT) else f" --server {terminal.place((host, port))}"
 
 
-def _never_fail_to_encode(stream: TextIO) -> None:
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
+def _complain(error: Exception) -> int:
+    print(f"ehlo: {error}", file=sys.stderr)
+    return 1

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ehlo.cli import terminal
 from ehlo.cli.compose import RECIPIENT, SENDER, SUBJECT, Post, compose, read_eml, read_file
 from ehlo.cli.sender import Outcome, Sender, Server
 from ehlo.controller import PORT
@@ -93,6 +94,8 @@ def main(args: Sequence[str]) -> int:
     """Send, and return an ``Outcome``.  ``SystemExit`` for ``--help`` and what is wrong with the arguments."""
     parser = build_parser()
     options = parser.parse_args(args)
+    for stream in (sys.stdout, sys.stderr):
+        terminal.never_fail_to_encode(stream)
     try:
         server = parse_server(options)
         maybe_context = tls_context(options)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -69,33 +70,74 @@ def style_of(stream: TextIO, colour: str) -> Style:
     return Style(width, has_colour={"always": True, "never": False}.get(colour, wants), has_lines=has_lines)
 
 
+def never_fail_to_encode(stream: TextIO) -> None:
+    """Let what the terminal's encoding lacks become an escape, where it would be an exception."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
 def full(style: Style, title: str, session: Session, envelope: Envelope, summary: Summary) -> str:
     """A message on as many lines as it takes, the last one empty.  ``title`` goes in front: a number and a time."""
-    rows = [
-        _rule(style, title, size_text(summary.size)),
-        *_title(style, summary),
-        *_rows(style, "From", _sender(envelope, summary)),
-        *_rows(style, "To", _recipients(envelope, summary)),
-        *_differing_rows(style, envelope, summary),
-        *_rows(style, "Client", " ".join(_client_facts(session))),
-    ]
     attachments = [
         f"{item.name or 'no name'} ({item.content_type}, {size_text(item.size)})" for item in summary.attachments
     ]
-    rows += _list_rows(style, "Attached", attachments)
-    rows += _list_rows(style, "Problem", summary.problems)
-    text = list(_text_rows(style, summary))
-    return "\n".join([*rows, *([""] if text else []), *text, "", ""])
+    rows = [
+        ("From", _sender(envelope, summary)),
+        ("To", _recipients(envelope, summary)),
+        *_differing_rows(envelope, summary),
+        ("Client", " ".join(_client_facts(session))),
+        *labelled("Attached", attachments),
+        *labelled("Problem", summary.problems),
+    ]
+    more = "more than " if summary.text_is_cut else ""
+    text = _text_rows(style, summary.text, TEXT_ROWS, more)
+    return sheet(style, title, summary.size, summary.maybe_subject, rows=rows, text=text)
+
+
+def sheet(
+    style: Style,
+    title: str,
+    size: int,
+    maybe_subject: str | None,
+    *,
+    rows: Iterable[tuple[str, str]],
+    text: Iterable[str],
+) -> str:
+    """A message as rows of labels and values between a rule and its text, of which ``text_rows`` makes lines."""
+    shown = [
+        _rule(style, title, size_text(size)),
+        *_title(style, maybe_subject),
+        *(line for label, value in rows for line in _rows(style, label, value)),
+    ]
+    text = list(text)
+    return "\n".join([*shown, *([""] if text else []), *text, "", ""])
+
+
+def text_rows(style: Style, text: str) -> Iterator[str]:
+    """The whole of a text, indented and wrapped."""
+    return _text_rows(style, text, sys.maxsize, "")
+
+
+def labelled(label: str, items: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Rows for a list, the first of which has the label."""
+    for number, item in enumerate(_limited(items)):
+        yield "" if number else label, item
 
 
 def brief(style: Style, when: str, envelope: Envelope, summary: Summary) -> str:
     """A message on one line."""
     more = f" (+{len(envelope.rcpt_tos) - 1})" if len(envelope.rcpt_tos) > 1 else ""
-    line = (
+    return one_line(
+        style,
         f"{when} {size_text(summary.size):>8} {envelope.mail_from or '<>'} > {''.join(envelope.rcpt_tos[:1])}{more}  "
-        f"{summary.maybe_subject or ''}"
+        f"{summary.maybe_subject or ''}",
     )
-    return _cut(visible(line), style.width, style.dots) + "\n"
+
+
+def one_line(style: Style, text: str) -> str:
+    """Text that may be anybody's, on one line and no wider than the terminal."""
+    return _cut(visible(text), style.width, style.dots) + "\n"
 
 
 def size_text(octets: int) -> str:
@@ -119,11 +161,11 @@ def _rule(style: Style, title: str, size: str) -> str:
     return style.paint("rule", f"{line * 2} {title} {line * max(2, filling)} {size} {line}")
 
 
-def _title(style: Style, summary: Summary) -> Iterator[str]:
-    if not summary.maybe_subject:
+def _title(style: Style, maybe_subject: str | None) -> Iterator[str]:
+    if not maybe_subject:
         yield style.paint("faint", "(no subject)")
         return
-    for row in _first(_wrap(visible(" ".join(summary.maybe_subject.split())), style.width), SUBJECT_ROWS, style.dots):
+    for row in _first(_wrap(visible(" ".join(maybe_subject.split())), style.width), SUBJECT_ROWS, style.dots):
         yield style.paint("title", row)
 
 
@@ -135,22 +177,16 @@ def _rows(style: Style, label: str, text: str) -> Iterator[str]:
         head = " " * _LABEL
 
 
-def _list_rows(style: Style, label: str, items: list[str]) -> Iterator[str]:
-    for number, item in enumerate(_limited(items)):
-        yield from _rows(style, "" if number else label, item)
-
-
-def _text_rows(style: Style, summary: Summary) -> Iterator[str]:
-    if not summary.text.strip():
+def _text_rows(style: Style, text: str, limit: int, more: str) -> Iterator[str]:
+    if not text.strip():
         return
     width = style.width - 2
-    lines = summary.text.expandtabs(4).replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n")
+    lines = text.expandtabs(4).replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n")
     shown = 0
     for number, line in enumerate(lines):
         for row in _wrap(visible(line.rstrip()), width):
-            if shown >= TEXT_ROWS:
+            if shown >= limit:
                 left = len(lines) - number
-                more = "more than " if summary.text_is_cut else ""
                 yield style.paint("faint", f"  {style.dots} {more}{left} more line{'s' * (left != 1)}")
                 return
             yield f"  {row}".rstrip()
@@ -184,14 +220,14 @@ def _recipients(envelope: Envelope, summary: Summary) -> str:
     return ", ".join(_limited(_named(envelope.rcpt_tos, summary.recipients)))
 
 
-def _differing_rows(style: Style, envelope: Envelope, summary: Summary) -> Iterator[str]:
+def _differing_rows(envelope: Envelope, summary: Summary) -> Iterator[tuple[str, str]]:
     """The header's people, where they are not the envelope's."""
     for label, addresses, maybe_people in (
         ("header From", [envelope.mail_from or ""], summary.senders),
         ("header To", envelope.rcpt_tos, summary.recipients),
     ):
         if maybe_people is not None and {_key(one.address) for one in maybe_people} != {_key(one) for one in addresses}:
-            yield from _rows(style, label, ", ".join(_limited(map(_full_name, maybe_people))))
+            yield label, ", ".join(_limited(map(_full_name, maybe_people)))
 
 
 def _named(addresses: Iterable[str], maybe_people: list[Person] | None) -> list[str]:
