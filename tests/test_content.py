@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehlo import BareNewlines, Chunks, DataAborted, Settings
-from ehlo.content import ContentLineTooLong, ContentReader, read_all
+from ehlo.content import LARGE, ContentLineTooLong, ContentReader, give_back, read_all
 from ehlo.errors import BareNewline, Disconnected, EhloError, IdleTimeout, MessageTooBig, ProtocolError
 from ehlo.protocol.framing import Framer, Framing
+from ehlo.session import Envelope
+from tests.support import be_quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Source:
@@ -236,3 +239,35 @@ async def test_a_large_content_is_gathered_without_a_second_copy() -> None:
     content = await read_all(Source([piece * 1000] * 100 + [b".\r\n"]).reader(data_size_limit=None))
     assert len(content) == 6_400_000
     assert content == piece * 100_000
+
+
+# Memory of what is over
+
+
+def envelope_of(size: int) -> Envelope:
+    envelope = Envelope()
+    envelope.content = bytes(size)
+    return envelope
+
+
+async def test_a_large_content_that_nobody_keeps_is_let_go_in_steps() -> None:
+    envelope = envelope_of(2 * LARGE)
+    give_back(envelope, asyncio.get_running_loop())
+    assert envelope.content is None
+    await be_quiet()
+
+
+@pytest.mark.parametrize("keep", [lambda envelope: envelope, lambda envelope: envelope.content])
+async def test_what_a_handler_keeps_stays(keep: Callable[[Envelope], object]) -> None:
+    envelope = envelope_of(2 * LARGE)
+    kept = keep(envelope)
+    give_back(envelope, asyncio.get_running_loop())
+    await be_quiet()
+    assert envelope.content == bytes(2 * LARGE)
+    del kept
+
+
+async def test_a_small_content_is_left_to_its_envelope() -> None:
+    envelope = envelope_of(LARGE - 1)
+    give_back(envelope, asyncio.get_running_loop())
+    assert envelope.content is not None

@@ -36,7 +36,7 @@ LAYERS: dict[str, set[str]] = {
     "credentials": {"errors", "protocol"},
     "auth": {"errors", "protocol", "session", "hooks", "credentials"},
     "settings": {"errors", "protocol", "session", "net.limits", "hooks", "auth"},
-    "content": {"errors", "protocol", "settings"},
+    "content": {"errors", "protocol", "session", "settings"},
     "shared": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings"},
     "dispatch": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings", "shared"},
 }

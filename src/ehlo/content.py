@@ -6,8 +6,10 @@ it for ``handle_DATA``; ``Chunks`` is the asynchronous iterator that ``handle_DA
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Awaitable, Callable
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from typing import TYPE_CHECKING
 
 from ehlo.errors import BareNewline, DataAborted, EhloError, MessageTooBig, ProtocolError
@@ -16,6 +18,7 @@ from ehlo.settings import BareNewlines, Settings
 
 if TYPE_CHECKING:
     from ehlo.protocol.framing import Framer
+    from ehlo.session import Envelope
 
 
 class ContentLineTooLong(ProtocolError):
@@ -105,11 +108,43 @@ async def read_all(reader: ContentReader) -> bytes:
     if not second:
         return first
     gathered = BytesIO(first)
-    gathered.seek(0, 2)
+    gathered.seek(0, SEEK_END)
     while second:
         gathered.write(second)
         second = await reader.read()
     return gathered.getvalue()
+
+
+LARGE = 8 * 1024 * 1024
+"""Octets of a content whose memory is not given back at once: the system takes 80 us for each MB."""
+
+# Who refers to an object that nobody keeps: its owner, the one who looks, and the call of getrefcount.
+_NOBODYS = 3
+
+
+def give_back(envelope: Envelope, loop: asyncio.AbstractEventLoop) -> None:
+    """Let go of a large content in several steps of the loop, if nobody keeps it; its transaction is over.
+
+    100 MB at once stop the loop for 8 ms.  Freeing in a thread does not help, since no other thread runs meanwhile.
+    But a ``BytesIO`` shrinks in place when it loses more than half of what it has.
+    """
+    content = envelope.content
+    if type(content) is not bytes or len(content) < LARGE:
+        return
+    if sys.getrefcount(envelope) > _NOBODYS or sys.getrefcount(content) > _NOBODYS:
+        return
+    envelope.content = None
+    remains = BytesIO(content)  # shares the memory, until one of them changes
+    del content
+    loop.call_soon(_shrink, remains, loop)
+
+
+def _shrink(remains: BytesIO, loop: asyncio.AbstractEventLoop) -> None:
+    size = remains.seek(0, SEEK_END) // 2 - 1
+    if size < LARGE // 2:
+        return
+    remains.truncate(size)
+    loop.call_soon(_shrink, remains, loop)
 
 
 class Chunks:
