@@ -22,7 +22,7 @@ help: ## this list
 	@echo "  LOOP=uvloop       event loop of the tests (asyncio)"
 	@echo "  PYTHON=python3.13 interpreter of a new environment; with VENV=.venv-3.13 beside the usual one"
 
-run: $(VENV)/.installed ## start ehlo: a server on 127.0.0.1:8025 that shows the mail it receives
+run: $(VENV)/.installed ## start ehlo: mail is caught on 127.0.0.1:8025 and shown on http://127.0.0.1:8026
 	@$(BIN)/ehlo $(ARGS)
 
 test: $(VENV)/.installed-dev ## the test suite, in parallel, with its coverage thresholds
@@ -61,8 +61,11 @@ format: $(VENV)/.installed-dev ## rewrite the sources as `make check` wants them
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
-bench: $(VENV)/.installed-dev ## measure, side by side with aiosmtpd
-	@$(BIN)/python -m bench $(ARGS)
+# Takes half an hour, and then the page is a new one; with ARGS, such as --quick, it is shown instead.
+BENCH = --markdown docs/performance.md --json docs/performance/results.json --plot docs/performance
+
+bench: $(VENV)/.installed-dev ## measure, side by side with other servers, and write docs/performance.md
+	@$(BIN)/python -m bench $(or $(ARGS),$(BENCH))
 
 clean: ## remove .venv, caches and results
 	@rm -rf .venv .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov bench/.peers $(NODE_MODULES)
@@ -72,8 +75,8 @@ clean: ## remove .venv, caches and results
 # The stamps: an installation is repeated when pyproject.toml has changed, and not otherwise.
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/.created
-	@echo "Installing ehlo into $(VENV)"
-	@$(PIP) install --editable .
+	@echo "Installing ehlo and its inbox into $(VENV)"
+	@$(PIP) install --editable '.[inbox]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created

@@ -1,7 +1,7 @@
 """The benchmark: ehlo and its peers, side by side in one run, each as a process of its own.
 
     python -m bench --quick                      about a minute
-    python -m bench --json FILE --markdown docs/performance.md --plot FOLDER
+    make bench                                   all of it, into docs/performance.md and docs/performance/
     python -m bench --list                       the names for --workload and --server
 
     workloads.py  what is measured, as a table          goals.py    the figures to reach, as a table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -43,19 +44,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def plot(results: Results, folder: Path) -> None:
-    """Draw, in the peers' Python; say why if that cannot be."""
+def plot(results: Results, folder: Path) -> Path | None:
+    """Draw, in the peers' Python, and return the picture; say why if that cannot be."""
     try:
         install.python_package("matplotlib")
     except install.MissingError as missing:
         say(f"no plot: {missing}")
-        return
+        return None
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(results.to_json())
         file.flush()
         command = [str(install.PYTHON), "-m", "bench.plot", file.name, str(folder)]
         root = str(Path(__file__).parent.parent)
         subprocess.run(command, check=True, env={**environment(), "PYTHONPATH": root})
+    return folder / "cpu.svg"
 
 
 def main() -> int:
@@ -77,15 +79,15 @@ def main() -> int:
         maybe_placement=options.placement and Placement(options.placement),
     )
     results = run(workloads, peers, plan)
-    report = markdown(results)
-    if options.markdown:
-        options.markdown.write_text(report)
-    else:
-        print(report)
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(results.to_json())
-    if options.plot:
-        plot(results, options.plot)
+    maybe_picture = plot(results, options.plot) if options.plot else None
+    if options.markdown:
+        seen_from = options.markdown.parent
+        options.markdown.write_text(markdown(results, maybe_picture and os.path.relpath(maybe_picture, seen_from)))
+    else:
+        print(markdown(results))
     failed = [server for servers in results.skipped.values() for server, why in servers.items() if "failed" in why]
     return int(any(server.startswith("ehlo") for server in failed))
 

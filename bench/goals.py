@@ -72,8 +72,6 @@ def _1mb(server: str) -> Place:
 FAST = "ehlo-uvloop"
 
 GOALS = (
-    Goal("1 KB, kept: first goal, asyncio, against aiosmtpd", _kept("ehlo"), 0.5, _kept("aiosmtpd")),
-    Goal("1 KB, kept: first goal, uvloop, against aiosmtpd", _kept(FAST), 0.35, _kept("aiosmtpd-uvloop")),
     Goal("1 KB, kept: asyncio, against aiosmtpd", _kept("ehlo"), 0.5, _kept("aiosmtpd"), maybe_better=0.4),
     Goal("1 KB, kept: uvloop, against aiosmtpd", _kept(FAST), 0.25, _kept("aiosmtpd-uvloop"), maybe_better=0.2),
     Goal("1 KB, kept: against smtp-sink", _kept(FAST), 1.7, _kept("smtp-sink")),

@@ -40,6 +40,7 @@ class Options(NamedTuple):
 
     maybe_size_limit: int | None = None
     tls: bool = False
+    hook: str = ""  # of our own server only
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,8 @@ def _keyword_arguments(options: Options) -> list[str]:
     if options.tls:
         certificate = install.certificate()
         arguments += [f"chain={certificate.chain}", f"key={certificate.key}"]
+    if options.hook:
+        arguments.append(f"hook={options.hook}")
     return arguments
 
 
@@ -259,6 +262,16 @@ PEERS = (
         _prepare_ehlo_uvloop,
         _python("ehlo_server.py", "loop=uvloop", "hook=stream"),
         role="stream",
+    ),
+    *(
+        Peer(
+            f"ehlo-uvloop-{count}",
+            f"ehlo, uvloop, {count} worker{'s' * (count > 1)}",
+            _prepare_ehlo_uvloop,
+            _python("ehlo_server.py", "loop=uvloop", f"workers={count}"),
+            role="workers",
+        )
+        for count in (1, 2)
     ),
     Peer("aiosmtpd", "aiosmtpd, asyncio", _prepare_aiosmtpd, _python("aiosmtpd_server.py")),
     Peer("aiosmtpd-uvloop", "aiosmtpd, uvloop", _prepare_aiosmtpd_uvloop, _python("aiosmtpd_server.py", "loop=uvloop")),

@@ -111,14 +111,15 @@ def messages(
     return measurement
 
 
-def smtp_source(size: int, count: int, sessions: int) -> Measurement:
+def smtp_source(size: int, count: int, sessions: int, hook: str = "") -> Measurement:
     """Measure CPU and rate under Postfix's generator: `sessions` connections at once, each kept for many messages."""
+    options = Options(hook=hook)
 
     def measurement(peer: Peer, setting: Setting) -> Figures:
         if not shutil.which("smtp-source"):
             raise SkipError("smtp-source (Postfix) is not installed")
         number = max(sessions, round(count * setting.scale))
-        with started(peer) as server, placed(setting.placement, server.pids()):
+        with started(peer, options) as server, placed(setting.placement, server.pids()):
             _run_smtp_source(server.port, size, _warmup(peer, count), sessions)
             with used_by(server) as usage:
                 _run_smtp_source(server.port, size, number, sessions)

@@ -55,6 +55,9 @@ come from a client that connects ahead, so that a pause before the greeting cost
 in lock-step shares a CPU with the server up to 100 KB: on two CPUs, waking each other costs more than the mail, more so
 in a virtual machine, and the server is charged for it. Larger messages and many connections come from another CPU.
 
+Workers are processes that share a port, and a supervisor; where they are measured, the client and all processes of a
+server have every CPU of the machine, and take it from each other: on two CPUs two workers and the client make three.
+
 A goal is met or not by the median; "best rounds" compares each side's best, which a busy machine disturbs least.
 """
 
@@ -125,9 +128,12 @@ def _workload_table(workload: Workload, results: Results) -> tuple[list[str], li
     return headings, [row for _, row in sorted(ordered)]
 
 
-def markdown(results: Results) -> str:
-    """Return the whole page."""
-    lines = [INTRODUCTION, "## Machine and versions", ""]
+def markdown(results: Results, maybe_picture: str | None = None) -> str:
+    """Return the whole page. `maybe_picture` is where the plot is, seen from the page."""
+    lines = [INTRODUCTION]
+    if maybe_picture is not None:
+        lines += [f"![CPU per message, by workload and server]({maybe_picture})", ""]
+    lines += ["## Machine and versions", ""]
     lines += [f"- {key}: {value}" for key, value in results.machine.items()]
     lines += [f"- {TITLES.get(server, server)}: {version}" for server, version in results.versions.items()]
     lines += [f"- {TITLES.get(server, server)}: missing, {reason}" for server, reason in results.missing.items()]

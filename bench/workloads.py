@@ -43,6 +43,8 @@ class Workload:
 
 
 STREAM = frozenset({"stream"})
+WORKERS = frozenset({"workers"})
+FAST = "ehlo-uvloop"
 
 WORKLOADS = (
     Workload("kept", "1 KB, kept connection", phases.messages(kept_connection, lockstep, KB, 2000), quick=True),
@@ -52,6 +54,23 @@ WORKLOADS = (
         phases.smtp_source(KB, 3000, sessions=10),
         figures=("cpu_us", "per_second"),
         placement=Placement.APART,
+    ),
+    Workload(
+        "workers",
+        "1 KB, ten kept connections at once (smtp-source), all CPUs for everybody",
+        phases.smtp_source(KB, 6000, sessions=10),
+        figures=("cpu_us", "per_second"),
+        placement=Placement.FREE,
+        roles=WORKERS,
+    ),
+    Workload(
+        "workers-compute",
+        "The same, and the hook computes for a millisecond",
+        phases.smtp_source(KB, 2000, sessions=10, hook="compute"),
+        figures=("cpu_us", "per_second"),
+        placement=Placement.FREE,
+        roles=WORKERS,
+        only=FAST,
     ),
     Workload("new", "1 KB, a new connection each", phases.messages(new_connections, lockstep, KB, 500), quick=True),
     Workload(
@@ -115,6 +134,6 @@ WORKLOADS = (
         phases.growth(1_000, 100_000),
         figures=("growth_kb", "before_mb"),
         rounds=1,
-        only="ehlo-uvloop",
+        only=FAST,
     ),
 )

@@ -1,18 +1,21 @@
 """ehlo as a user would run it: limits, timeouts and checks at their defaults, one hook.
 
-Arguments are KEY=VALUE, all optional: loop=uvloop, hook=stream, size=OCTETS, chain=FILE key=FILE. Prints its port.
+Arguments are KEY=VALUE, all optional: loop=uvloop, hook=stream|compute, size=OCTETS, workers=NUMBER,
+chain=FILE key=FILE. Prints its port.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import ehlo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import socket
+    from collections.abc import AsyncIterator, Sequence
 
 
 class Handler:
@@ -20,6 +23,17 @@ class Handler:
 
     async def handle_DATA(self, _server: object, _session: object, _envelope: object) -> str:
         """Accept the message."""
+        return "250 OK"
+
+
+class ComputingHandler:
+    """Computes in the loop for a millisecond, as nobody should who has a single process."""
+
+    async def handle_DATA(self, _server: object, _session: object, _envelope: object) -> str:
+        """Accept the message, later."""
+        until = time.thread_time() + 0.001
+        while time.thread_time() < until:
+            pass
         return "250 OK"
 
 
@@ -35,8 +49,11 @@ class StreamHandler:
         return "250 OK"
 
 
-async def main(options: dict[str, str]) -> None:
-    """Serve until killed."""
+HANDLERS: dict[str, type] = {"": Handler, "stream": StreamHandler, "compute": ComputingHandler}
+
+
+def make_server(options: dict[str, str], **where: Any) -> ehlo.SMTPServer:
+    """Make what the options say."""
     settings: dict[str, Any] = {"hostname": "localhost"}
     if "size" in options:
         settings["data_size_limit"] = int(options["size"])
@@ -45,14 +62,41 @@ async def main(options: dict[str, str]) -> None:
 
         settings["tls_context"] = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         settings["tls_context"].load_cert_chain(options["chain"], options["key"])
-    handler = StreamHandler() if options.get("hook") == "stream" else Handler()
-    async with ehlo.serve(handler, "127.0.0.1", 0, **settings) as server:
+    handler = HANDLERS[options.get("hook", "")]()
+    return ehlo.serve(handler, **where, **settings)
+
+
+def make_worker(sockets: Sequence[socket.socket], *arguments: str) -> ehlo.SMTPServer:
+    """Make the same for one of several processes."""
+    return make_server(parse(arguments), sockets=sockets)
+
+
+def parse(arguments: Sequence[str]) -> dict[str, str]:
+    """Return options by their names."""
+    return dict(argument.split("=", 1) for argument in arguments)
+
+
+async def main(options: dict[str, str]) -> None:
+    """Serve until told to end."""
+    server: Any
+    if "workers" in options:
+        server = ehlo.serve_workers(
+            "ehlo_server:make_worker",
+            "127.0.0.1",
+            0,
+            workers=int(options["workers"]),
+            arguments=sys.argv[1:],
+            loop=options.get("loop", "asyncio"),
+        )
+    else:
+        server = make_server(options, host="127.0.0.1", port=0)
+    async with server:
         print(server.port, flush=True)
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    arguments = parse(sys.argv[1:])
     if arguments.get("loop") == "uvloop":
         import uvloop
 

@@ -95,3 +95,14 @@ def test_skipping_drops_the_rounds_before() -> None:
     results = found()
     results.skip("pipelined", "smtp-sink", "it failed")
     assert results.samples("pipelined", "smtp-sink", "cpu_us") == []
+
+
+def test_page_shows_the_plot_where_there_is_one() -> None:
+    results = Results(machine={})
+    assert "![" not in report.markdown(results)
+    assert "(performance/cpu.svg)" in report.markdown(results, "performance/cpu.svg")
+
+
+def test_page_names_who_is_missing_and_why() -> None:
+    results = Results(machine={"processor": "one"}, missing={"haraka": "haraka is not installed"})
+    assert "- Haraka: missing, haraka is not installed" in report.markdown(results)
