@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 20.0
@@ -22,11 +22,14 @@ PATIENCE = 20.0
 class Command:
     """A command that runs.  ``out`` and ``err`` gather what it says."""
 
-    def __init__(self, *arguments: str, cwd: Path = PROJECT, reads_output: bool = True) -> None:
+    def __init__(
+        self, *arguments: str, cwd: Path = PROJECT, reads_output: bool = True, pass_fds: Sequence[int] = ()
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", *arguments],
             cwd=cwd,
             env=os.environ | {"PYTHONPATH": str(PROJECT / "src"), "PYTHONUNBUFFERED": "1"},
+            pass_fds=pass_fds,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -91,9 +94,11 @@ class _Gathered:
 
 
 @contextmanager
-def running(*arguments: str, cwd: Path = PROJECT, reads_output: bool = True) -> Iterator[Command]:
+def running(
+    *arguments: str, cwd: Path = PROJECT, reads_output: bool = True, pass_fds: Sequence[int] = ()
+) -> Iterator[Command]:
     """A command, killed at the end if it still runs."""
-    command = Command(*arguments, cwd=cwd, reads_output=reads_output)
+    command = Command(*arguments, cwd=cwd, reads_output=reads_output, pass_fds=pass_fds)
     try:
         yield command
     finally:
