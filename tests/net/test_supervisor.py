@@ -404,6 +404,26 @@ async def test_who_has_just_come_may_finish_though_the_worker_is_replaced(tmp_pa
         await reloading
 
 
+async def test_a_worker_that_dies_while_it_is_replaced_has_one_successor(tmp_path: Path) -> None:
+    sign = tmp_path / "sign"
+    sign.touch()
+    async with some("make_when", str(sign), workers=1) as workers:
+        (before,) = workers.pids
+        sign.unlink()
+        reloading = asyncio.create_task(workers.reload(linger=0))
+        await until(lambda: len(workers._running) == 2)
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: not workers.pids and len(workers._running) == 2)
+        sign.touch()
+        await reloading
+        await until(lambda: len(workers._running) == 1)
+        assert [worker.pid for worker in workers._running] == workers.pids
+
+
+PACE = 0.005
+"""Seconds between two messages of a client: new workers need some of the processors to start."""
+
+
 class Load:
     """Clients that send all the time, on new connections or on kept ones, and note what was accepted."""
 
@@ -448,6 +468,7 @@ class Load:
         assert (await caller.ask("DATA")).startswith("354 ")
         assert (await caller.ask(text, ".")).startswith("250 ")
         self.accepted.append(text)
+        await asyncio.sleep(PACE)
 
 
 class Farewell(Exception):

@@ -69,6 +69,11 @@ async def make_in_time(sockets: Sequence[socket.socket]) -> SMTPServer:
     return make(sockets)
 
 
+async def make_when(sockets: Sequence[socket.socket], file: str) -> SMTPServer:
+    await until(lambda: Path(file).exists())
+    return make(sockets)
+
+
 def make_limited(sockets: Sequence[socket.socket], text: str) -> SMTPServer:
     limits: dict[str, Any] = json.loads(text)
     for name, value in limits.items():
@@ -149,3 +154,11 @@ def is_alive(pid: int) -> bool:
         return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def have_ended(pids: Sequence[int]) -> bool:
+    """Wait for processes to end that are nobody's children here."""
+    until = time.monotonic() + PATIENCE
+    while any(map(is_alive, pids)) and time.monotonic() < until:
+        time.sleep(0.005)
+    return not any(map(is_alive, pids))

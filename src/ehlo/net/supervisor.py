@@ -92,7 +92,7 @@ class Workers:
         self._ready_timeout = ready_timeout
         self._hang_timeout = hang_timeout
         self._key = secrets.token_bytes(32)
-        self._seats = 2 * workers  # while they are replaced, there are two at a post
+        self._seats = 3 * workers  # at a post may be one that ends, one that is killed, and one that starts
         self._free_seats = [*range(self._seats)]
         self._maybe_clients: int | None = None
         self._inode: tuple[int, int] | None = None
@@ -202,11 +202,10 @@ class Workers:
             old: list[WorkerProcess] = []
             try:
                 for post in self._posts:
-                    before = post.maybe_worker
-                    await self._replace(post)
-                    if before is not None:
-                        before.stop(grace, linger)
-                        old.append(before)
+                    maybe_old = await self._replace(post)
+                    if maybe_old is not None:
+                        maybe_old.stop(grace, linger)
+                        old.append(maybe_old)
             except WorkerFailed as failure:
                 log.error("not replaced: %s", failure)  # noqa: TRY400 - its text says all
                 raise
@@ -254,8 +253,10 @@ class Workers:
 
     # Workers
 
-    async def _fill(self, post: _Post) -> None:
-        """Start a worker, and give it the post when it is ready; ``WorkerFailed``."""
+    async def _fill(self, post: _Post) -> WorkerProcess | None:
+        """Start a worker, give it the post when it is ready, and give back who had it; ``WorkerFailed``."""
+        if not self._free_seats:
+            raise WorkerFailed(f"worker {post.number} could not be started: too many are about to end")
         seat = self._free_seats.pop()
         try:
             worker = await WorkerProcess.start(post.number, self._order(post, seat))
@@ -271,19 +272,21 @@ class Workers:
         await worker.come_up(self._ready_timeout)
         if worker.status is not None:
             raise WorkerFailed(f"{worker} died at once: {describe_status(worker.status)}")
-        post.maybe_worker = worker
+        maybe_before, post.maybe_worker = post.maybe_worker, worker
         log.info("%s: ready", worker)
+        return maybe_before
 
-    async def _replace(self, post: _Post) -> None:
-        """Fill a post where somebody may be already; if that fails, there still is."""
-        if post.maybe_restart is not None:
-            post.maybe_restart.cancel()
+    async def _replace(self, post: _Post) -> WorkerProcess | None:
+        """Fill a post where somebody may be already, and give back who that was; if it fails, there still is."""
+        self._give_up_restart(post)
         try:
-            await self._fill(post)
+            maybe_old = await self._fill(post)
         except WorkerFailed:
             if post.maybe_worker is None:
                 self._restart(post, 0)
             raise
+        self._give_up_restart(post)  # the old one may have died meanwhile
+        return maybe_old
 
     async def _try_to_fill(self, post: _Post) -> None:
         try:
@@ -310,8 +313,14 @@ class Workers:
                 self._restart(post, asyncio.get_running_loop().time() - worker.ready_since)
 
     def _restart(self, post: _Post, lived: float) -> None:
+        self._give_up_restart(post)
         if not self._is_stopping:
             post.maybe_restart = asyncio.create_task(self._fill_again(post, lived))
+
+    def _give_up_restart(self, post: _Post) -> None:
+        if post.maybe_restart is not None:
+            post.maybe_restart.cancel()
+            post.maybe_restart = None
 
     async def _fill_again(self, post: _Post, lived: float) -> None:
         while True:
@@ -378,9 +387,10 @@ class Workers:
             await asyncio.wait(tasks)
 
     def _cancel_tasks(self) -> None:
-        for task in (self._maybe_listening, *(post.maybe_restart for post in self._posts)):
-            if task is not None:
-                task.cancel()
+        for post in self._posts:
+            self._give_up_restart(post)
+        if self._maybe_listening is not None:
+            self._maybe_listening.cancel()
 
 
 def describe_stats(stats: Stats) -> str:
