@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ehlo import __version__
-from ehlo.config import ConfigError, read_parameters
 from ehlo.controller import PORT, serve, serve_workers
+from ehlo.errors import EhloError
 from ehlo.net.foreground import (
     LOOPS,
     CannotListen,
@@ -32,7 +32,6 @@ from ehlo.net.foreground import (
     serve_until_signal,
 )
 from ehlo.net.systemd import take_sockets
-from ehlo.net.worker_process import WorkerFailed
 from ehlo.settings import DATA_SIZE_DEFAULT, Settings
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def main(args: Sequence[str] | None = None) -> int:
             _run_workers(arguments, _sockets_of_systemd(parser, options), options, host, port)
         else:
             _run(parser, options, host, port)
-    except (CannotListen, WorkerFailed) as error:
+    except (CannotListen, EhloError) as error:  # the latter is of workers that do not come up
         return _complain(f"ehlo: {error}")
     except PrivilegesError as error:
         return _complain(str(error))
@@ -308,6 +307,8 @@ def _import_class(parser: argparse.ArgumentParser, options: argparse.Namespace) 
 def _read_config(parser: argparse.ArgumentParser, maybe_path: Path | None) -> dict[str, Any]:
     if maybe_path is None:
         return {}
+    from ehlo.config import ConfigError, read_parameters  # noqa: PLC0415 - most have no such file
+
     try:
         return read_parameters(maybe_path)
     except OSError as error:
