@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ehlo.inbox import indexer as indexer_module
+from ehlo.inbox import statements
 from ehlo.inbox.indexer import BATCH_OCTETS, Indexer
 from ehlo.inbox.parse import Limits, parse
 from ehlo.inbox.query import parse_query
@@ -90,7 +93,7 @@ def test_a_large_message_is_looked_into_as_far_as_the_limit(store: Store) -> Non
     ("body", "problem"),
     [
         ("DIE", "the message could not be looked into: the process that did it ended (status 3)"),
-        ("STALL", "the message could not be looked into: it took longer than 0.5 s"),
+        ("STALL", "the message could not be looked into: it took longer than 1 s"),
         ("LIE", "the message could not be looked into: the process that did it ended"),
     ],
 )
@@ -98,7 +101,7 @@ def test_a_message_that_kills_or_stalls_the_process_is_marked_and_the_next_are_l
     store: Store, odd_script: Path, body: str, problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids = [put(store, mail(body=text)) for text in ("before", body, "after", body, "last")]
-    with Indexer(store, Limits(seconds=0.5), script=odd_script):
+    with Indexer(store, Limits(seconds=1), script=odd_script):
         late = put(store, mail(body="late"))
         assert all(store.wait_indexed(id_, PATIENCE) for id_ in [*ids, late])
     problems = [parsed.problem if (parsed := store.parsed(id_)) else "none" for id_ in [*ids, late]]
@@ -139,13 +142,50 @@ def test_a_process_that_is_killed_is_replaced(store: Store) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
 def test_a_process_that_is_stopped_is_replaced(store: Store) -> None:
-    with Indexer(store, Limits(seconds=0.5)) as indexer:
+    with Indexer(store, Limits(seconds=1)) as indexer:
         assert store.wait_indexed(put(store), PATIENCE)
         first = indexer.pid
         assert first is not None
         os.kill(first, signal.SIGSTOP)
         assert store.wait_indexed(put(store), PATIENCE)
         assert indexer.pid not in {None, first}
+
+
+def test_an_index_that_cannot_be_written_is_written_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = []
+    index = statements.index
+
+    def fail_at_first(*arguments: Any) -> Any:
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise sqlite3.OperationalError("disk I/O error")
+        return index(*arguments)
+
+    monkeypatch.setattr(statements, "index", fail_at_first)
+    monkeypatch.setattr(indexer_module, "_PAUSE", 0.01)
+    with Indexer(store):
+        assert store.wait_indexed(put(store), PATIENCE)
+    assert len(tries) == 2
+    assert "the index cannot be written" in caplog.text
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_message(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("raise SystemExit(1)")
+    monkeypatch.setattr(indexer_module, "_START_PAUSE", 0.01)
+    with Indexer(store, script=script):
+        id_ = put(store)
+        assert not store.wait_indexed(id_, 0.5)
+    assert "does not start" in caplog.text
+    with Indexer(store):
+        assert store.wait_indexed(id_, PATIENCE)
+    parsed = store.parsed(id_)
+    assert parsed is not None
+    assert parsed.problem is None
 
 
 def test_messages_deleted_meanwhile_are_no_trouble(store: Store) -> None:

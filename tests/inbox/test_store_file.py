@@ -309,6 +309,53 @@ def test_what_was_acknowledged_survives_kill_9(path: Path, acknowledged: int) ->
         assert put(store) > max(there)
 
 
+# Memory
+
+_MUCH = """
+import resource
+from ehlo.inbox.records import Arrival
+from ehlo.inbox.store import Store
+
+arrival = Arrival(b"Subject: x" + bytes(1000), "a@b", ("c@d",))
+
+def add(count):
+    for _ in range(count // 100):
+        for future in [store.add(arrival) for _ in range(100)]:
+            future.result()
+    store.list()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+with Store() as store:
+    print(add(2_000), add(8_000))
+"""
+
+_LARGE = """
+import resource
+from ehlo.inbox.indexer import Indexer
+from ehlo.inbox.records import Arrival
+from ehlo.inbox.store import Store
+
+def used():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+with Store() as store, Indexer(store):
+    store.wait_indexed(store.add(Arrival(b"x", "a@b", ("c@d",))).result(), 20)
+    raw = b"x" * 50_000_000
+    before = used()
+    id_ = store.add(Arrival(raw, "a@b", ("c@d",))).result()
+    store.wait_indexed(id_, 20)
+    assert sum(map(len, store.raw_chunks(id_))) == len(raw)
+    print(before, used())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is counted in other units elsewhere")
+@pytest.mark.parametrize("program", [_MUCH, _LARGE], ids=["ten thousand messages", "a large message"])
+def test_memory_does_not_grow_with_what_is_stored(program: str) -> None:
+    before, after = map(int, run(program, check=True).split())
+    assert after - before < 40_000  # KiB: what SQLite keeps at hand, and less than the large message
+
+
 # Programs
 
 

@@ -1,7 +1,7 @@
 """Has messages looked into by another process, and writes what it finds.  Knows processes; does not know MIME.
 
 What is not indexed is found in the store itself: nothing waits in memory, and after a crash it goes on where it was.
-To the process go batches, and from it come answers, in the order of the messages:
+To the process go batches, and from it come answers, in the order of the messages.  Four octets 0 say that it is ready.
 
     batch   = count(4) *( size(8) sent(8) sent*OCTET )      ; count messages; size of the whole, and what is sent of it
     answer  = length(4) length*OCTET                        ; JSON, a rows.ParsedRow
@@ -26,7 +26,7 @@ from ehlo.inbox import rows
 from ehlo.inbox.errors import NoSuchMessage, StoreClosed, StoreError
 from ehlo.inbox.parse import DEFAULT_LIMITS, Limits, unreadable
 from ehlo.inbox.records import EventKind
-from ehlo.inbox.worker import COUNT, SIZES
+from ehlo.inbox.worker import COUNT, READY, SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,10 +36,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ehlo.inbox")
 
-BATCH = 32
+BATCH = 64
 BATCH_OCTETS = 1 << 20
 _SCRIPT = Path(__file__).with_name("worker.py")
 _PAUSE = 1.0
+_START = 60.0
+"""Seconds that a process may take to start: what a message may take is counted after that."""
+_START_PAUSE = 10.0
+_LINGER = 0.01
+"""Seconds for which more may come after a batch that was not full: few large batches cost less than many small ones."""
 
 
 class Indexer:
@@ -55,7 +60,7 @@ class Indexer:
         self._batch = BATCH
         self._suspect = 0  # the message that the last process was at when it ended
         self._maybe_process: WorkerProcess | None = None
-        self._is_closing = False
+        self._closing = threading.Event()
         self._news = threading.Event()
         self._lock = threading.Lock()
         self._unsubscribe = store.subscribe(self._hear)
@@ -76,7 +81,7 @@ class Indexer:
         """End the process and the thread; what is not indexed then will be next time."""
         self._unsubscribe()
         with self._lock:
-            self._is_closing = True
+            self._closing.set()
             if self._maybe_process is not None:
                 self._maybe_process.kill()
         self._news.set()
@@ -97,10 +102,12 @@ class Indexer:
 
     def _run(self) -> None:
         try:
-            while not self._is_closing:
+            while not self._closing.is_set():
                 self._news.clear()
-                if not self._index_some():
+                if (count := self._index_some()) == 0:
                     self._news.wait()
+                elif count < self._batch:
+                    self._closing.wait(_LINGER)
         except StoreClosed:
             pass
         except Exception:
@@ -108,12 +115,17 @@ class Indexer:
         finally:
             self._drop_process()
 
-    def _index_some(self) -> bool:
-        """Index a batch; whether there was one."""
+    def _index_some(self) -> int:
+        """Index a batch; how many waited for it."""
         process = self._process()
         waiting = self._store.not_indexed(0, self._batch)
         if not waiting or process is None:
-            return False
+            return 0
+        if not process.is_ready():
+            log.error("the process that looks into messages does not start")
+            self._drop_process()
+            self._closing.wait(_START_PAUSE)
+            return len(waiting)
         found = list(self._ask(process, self._collect(waiting)))
         try:
             if found:
@@ -122,8 +134,8 @@ class Indexer:
             raise
         except StoreError as error:
             log.warning("the index cannot be written: %s", error)
-            self._sleep()
-        return True
+            self._closing.wait(_PAUSE)
+        return len(waiting)
 
     def _collect(self, waiting: Sequence[tuple[int, int]]) -> list[_Task]:
         """A batch of those: as many as are small together, or a large one alone.  What is deleted is left out."""
@@ -137,16 +149,10 @@ class Indexer:
                 batch.append(_Task(id_, size, self._store.raw(id_) if size <= BATCH_OCTETS else None))
         return batch
 
-    def _sleep(self) -> None:
-        end = time.monotonic() + _PAUSE
-        while not self._is_closing and (left := end - time.monotonic()) > 0:
-            self._news.clear()
-            self._news.wait(left)
-
     def _process(self) -> WorkerProcess | None:
         """The process; None if there can be none, or it is over."""
         with self._lock:
-            if self._is_closing:
+            if self._closing.is_set():
                 return None
             if self._maybe_process is None:
                 self._maybe_process = WorkerProcess(self._script, self._limits)
@@ -172,7 +178,7 @@ class Indexer:
         except (OSError, EOFError, ValueError) as error:
             reason = process.why_ended()
             self._drop_process()
-            if self._is_closing:
+            if self._closing.is_set():
                 return
             # It may not have been the message, or another one: it gets a second try, alone.
             task = batch[answered]
@@ -216,25 +222,33 @@ class WorkerProcess:
         self._seconds = limits.seconds
         self._condition = threading.Condition()
         self._maybe_deadline: float | None = None
+        self._is_ready = False
         self._is_late = False
         self._is_closed = False
         self._watch = threading.Thread(target=self._watch_over, name="ehlo-inbox-watch", daemon=True)
         self._watch.start()
         self.pid = self._process.pid
 
+    def is_ready(self) -> bool:
+        """Whether it has started; waits until it has, or has ended."""
+        if not self._is_ready:
+            self._expect_something(_START)
+            self._is_ready = self._stdout.read(len(READY)) == READY
+        return self._is_ready
+
     def write(self, data: bytes) -> None:
         """OSError if it does not read any more."""
-        self._expect_something()
+        self._expect_something(self._seconds)
         self._stdin.write(data)
 
     def flush(self) -> None:
         """Have it all sent.  OSError."""
-        self._expect_something()
+        self._expect_something(self._seconds)
         self._stdin.flush()
 
     def receive(self) -> rows.ParsedRow:
         """The next answer.  EOFError if none comes; ValueError if it is none."""
-        self._expect_something()
+        self._expect_something(self._seconds)
         (length,) = COUNT.unpack(self._read(COUNT.size))
         answer = rows.ParsedRow(*json.loads(self._read(length)))
         with self._condition:
@@ -271,9 +285,9 @@ class WorkerProcess:
         with suppress(OSError):  # there may be something that was not sent yet
             self._stdin.close()
 
-    def _expect_something(self) -> None:
+    def _expect_something(self, seconds: float) -> None:
         with self._condition:
-            self._maybe_deadline = time.monotonic() + self._seconds
+            self._maybe_deadline = time.monotonic() + seconds
             self._condition.notify()
 
     def _watch_over(self) -> None:

@@ -154,7 +154,7 @@ class Store(Reader):
         """The inboxes made on purpose that are still valid, by name.  Reads no file."""
         records = self._writer.inboxes
         now = self.clock()
-        if any(record.expires_at is not None and record.expires_at <= now for record in records.values()):
+        if self._writer.first_expiry <= now:
             return {
                 name: record for name, record in records.items() if record.expires_at is None or record.expires_at > now
             }

@@ -11,6 +11,7 @@ one statement with many rows.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -92,7 +93,7 @@ class Writer:
         self.clock = clock
         self.last_id = statements.last_id(connection)
         self.count, self.octets = statements.usage(connection)
-        self.inboxes = statements.inboxes(connection)
+        self._keep_inboxes(statements.inboxes(connection))
         self._notify = notify
         self._content = statements.last_content(connection)
         self._garbage = statements.count_garbage(connection)
@@ -389,20 +390,28 @@ class Writer:
     def put_inbox(self, record: InboxRecord) -> Job:
         """Make an inbox."""
         statements.put_inbox(self.connection, record)
-        self.inboxes = {**self.inboxes, record.name: record}
+        self._keep_inboxes({**self.inboxes, record.name: record})
         self._events.append(Event(EventKind.INBOX, record.name))
         yield
 
     def delete_inbox(self, name: str) -> Job:
         """Delete an inbox with its mail; how many messages there were."""
-        self.inboxes = {key: record for key, record in self.inboxes.items() if key != name}
-        statements.delete_inbox(self.connection, name)
-        self._events.append(Event(EventKind.INBOX, name))
+        self._forget_inbox(name)
         deleted = 0
         while ids := statements.ids_in_inbox(self.connection, name, DELETED_IN_A_STEP):
             deleted += self._delete(ids)
             yield
         return deleted
+
+    def _forget_inbox(self, name: str) -> None:
+        statements.delete_inbox(self.connection, name)
+        self._keep_inboxes({key: record for key, record in self.inboxes.items() if key != name})
+        self._events.append(Event(EventKind.INBOX, name))
+
+    def _keep_inboxes(self, inboxes: dict[str, InboxRecord]) -> None:
+        self.inboxes = inboxes
+        times = (record.expires_at for record in inboxes.values() if record.expires_at is not None)
+        self.first_expiry = min(times, default=math.inf)
 
     def maintain(self) -> Job:
         """All the tidying that there is."""
@@ -445,11 +454,11 @@ class Writer:
 
     def _time_to_next(self) -> float | None:
         """Seconds until something gets too old, None: nothing does."""
-        times = [record.expires_at for record in self.inboxes.values() if record.expires_at is not None]
-        if self.retention.age is not None and self.count:
-            times.append(self._oldest + self.retention.age)
+        first = self.first_expiry
+        if self.retention.age is not None:
+            first = min(first, self._oldest + self.retention.age)
         # Not longer at once: the clock may be set.
-        return min(max(0.0, min(times) - self.clock()), TIMER_LIMIT) if times else None
+        return None if first == math.inf else min(max(0.0, first - self.clock()), TIMER_LIMIT)
 
     def _pause(self) -> float | None:
         """How long to wait for something to do."""
@@ -495,9 +504,7 @@ class Writer:
             ids = statements.ids_in_inbox(self.connection, name, DELETED_IN_A_STEP)
             self._delete(ids)
             if len(ids) < DELETED_IN_A_STEP:
-                statements.delete_inbox(self.connection, name)
-                self.inboxes = {key: record for key, record in self.inboxes.items() if key != name}
-                self._events.append(Event(EventKind.INBOX, name))
+                self._forget_inbox(name)
             return
         age = self.retention.age
         if age is not None:
@@ -509,7 +516,7 @@ class Writer:
 _HEADER = 64 * 1024
 _PAUSE = 1.0
 """Seconds until tidying is tried again after it failed."""
-_STATE = ("count", "octets", "last_id", "inboxes", "_content", "_garbage", "_oldest", "_sessions_since")
+_STATE = ("count", "octets", "last_id", "inboxes", "first_expiry", "_content", "_garbage", "_oldest", "_sessions_since")
 """What goes back with a transaction that is rolled back."""
 
 
