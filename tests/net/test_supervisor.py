@@ -240,13 +240,13 @@ async def test_what_waits_in_the_queue_of_the_dead_is_served_by_the_successor() 
 
 
 async def test_a_worker_whose_loop_does_not_turn_is_killed(caplog: pytest.LogCaptureFixture) -> None:
-    async with some(hang_timeout=0.5) as workers:
+    async with some(hang_timeout=2) as workers:
         (pid, other) = workers.pids
         async with calling_worker(workers, pid) as caller:
             caller.send(b"VRFY block\r\n")
             await until(lambda: pid not in workers.pids and len(workers.pids) == 2)
         assert other in workers.pids
-        assert f"worker 1 (process {pid}): killed, because it has said nothing for 0.5 s" in caplog.messages
+        assert f"worker 1 (process {pid}): killed, because it has said nothing for 2 s" in caplog.messages
 
 
 async def test_a_worker_that_somebody_terminates_finishes_its_transactions_and_is_replaced(tmp_path: Path) -> None:
