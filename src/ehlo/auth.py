@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -57,15 +58,24 @@ class AuthResult:
     handled: bool = False
 
 
-ANSWERS: Mapping[type[sasl.Question], str] = {
-    sasl.CheckPassword: "check_password",
-    sasl.CheckDigest: "check_digest",
-    sasl.FindKeys: "find_keys",
-    sasl.CheckToken: "check_token",
-    sasl.IdentifyPeer: "identify_peer",
-    sasl.Authorize: "authorize",
-}
+ANSWERS: Mapping[type[sasl.Question], str]
 """The method that answers each question."""
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``ANSWERS`` when it is first asked for (PEP 562), since a server without users needs no SASL."""
+    if name != "ANSWERS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    answers = globals()["ANSWERS"] = {
+        sasl.CheckPassword: "check_password",
+        sasl.CheckDigest: "check_digest",
+        sasl.FindKeys: "find_keys",
+        sasl.CheckToken: "check_token",
+        sasl.IdentifyPeer: "identify_peer",
+        sasl.Authorize: "authorize",
+    }
+    return answers
+
 
 Answer = Callable[..., Any | Awaitable[Any]]
 
@@ -77,11 +87,12 @@ def find_answers(authenticator: object) -> dict[type[sasl.Question], Answer]:
     """
     if authenticator is None:
         return {}
+    methods: Mapping[type[sasl.Question], str] = sys.modules[__name__].ANSWERS
     answers = {
-        question: getattr(authenticator, name) for question, name in ANSWERS.items() if hasattr(authenticator, name)
+        question: getattr(authenticator, name) for question, name in methods.items() if hasattr(authenticator, name)
     }
     if not answers and not callable(authenticator):
-        raise TypeError("an authenticator is a function or has one of the methods " + ", ".join(ANSWERS.values()))
+        raise TypeError("an authenticator is a function or has one of the methods " + ", ".join(methods.values()))
     return answers
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from ehlo.errors import HandlerError
 from ehlo.protocol.extensions import check_declaration
@@ -23,8 +23,7 @@ _PREFIX = "handle_"
 _COROUTINES_ONLY = ("DATA_STREAM",)
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(NamedTuple):
     """One hook: the attribute's name, and whether it is a coroutine function (others run in a thread)."""
 
     name: str

@@ -155,6 +155,8 @@ class Shared:
         settings = self.settings
         excluded = settings.auth_exclude_mechanism or ()
         own = {*self._own_mechanisms, *self.handler_mechanisms}
+        if settings.authenticator is None and "AUTH" not in self.hooks and not own:
+            return ()  # and no SASL to be imported
         answerable = set(self.answers)
         if callable(settings.authenticator) and not self.answers:
             answerable.add(sasl.CheckPassword)

@@ -7,20 +7,12 @@ them, not the client that it speaks for: behind a trusted proxy that client is w
 from __future__ import annotations
 
 import logging
+from types import ModuleType
 
 from ehlo.dispatch import Dispatcher, syntax
 from ehlo.errors import ArgumentError, GateClosed, ProtocolError
 from ehlo.hooks import encode_answer
 from ehlo.net.tls import tls_info
-from ehlo.protocol.proxy import ProxyCommand
-from ehlo.protocol.xclient import (
-    XCLIENT_ATTRIBUTES,
-    XFORWARD_ATTRIBUTES,
-    XclientAttributes,
-    XforwardAttributes,
-    parse_xclient,
-    parse_xforward,
-)
 
 log = logging.getLogger("ehlo.smtp")
 
@@ -48,6 +40,8 @@ class Proxied(Dispatcher):
         settings, session = self.settings, self.session
         header = await self._pass_gate(settings.proxy_protocol_timeout or 0)
         if header is not None:
+            from ehlo.protocol.proxy import ProxyCommand  # noqa: PLC0415 - see below
+
             session.proxy_data = header
             # LOCAL is the proxy itself, on its own account, as when it looks whether we live.
             if header.command is ProxyCommand.PROXY and header.source is not None:
@@ -62,9 +56,9 @@ class Proxied(Dispatcher):
             if answer is not None and encode_answer(answer).code >= 400:
                 raise GateClosed(f"handle_PROXY: {answer}")
         if session.peer in self.shared.xclient_networks:
-            self._xclient = XCLIENT_ATTRIBUTES
+            self._xclient = _xclient_parser().XCLIENT_ATTRIBUTES
         if session.peer in self.shared.xforward_networks:
-            self._xforward = XFORWARD_ATTRIBUTES
+            self._xforward = _xclient_parser().XFORWARD_ATTRIBUTES
 
     @syntax("XCLIENT attribute=value...", when="_xclient")
     async def smtp_XCLIENT(self, arg: str | None) -> None:
@@ -74,7 +68,8 @@ class Proxied(Dispatcher):
         if arg is None:
             raise ArgumentError("XCLIENT of nothing", text="Syntax: XCLIENT attribute=value...")
         session = self.session
-        said = parse_xclient(arg, earlier=session.xclient or XclientAttributes())
+        xclient = _xclient_parser()
+        said = xclient.parse_xclient(arg, earlier=session.xclient or xclient.XclientAttributes())
         log.info("session %s: XCLIENT from %s: %s", session.id, session.peer, said)
         session.forget()
         session.xclient = said
@@ -95,5 +90,14 @@ class Proxied(Dispatcher):
             raise NotTrusted
         if arg is None:
             raise ArgumentError("XFORWARD of nothing", text="Syntax: XFORWARD attribute=value...")
-        self.session.xforward = parse_xforward(arg, earlier=self.session.xforward or XforwardAttributes())
+        xclient = _xclient_parser()
+        earlier = self.session.xforward or xclient.XforwardAttributes()
+        self.session.xforward = xclient.parse_xforward(arg, earlier=earlier)
         await self.push("250 2.0.0 OK")
+
+
+def _xclient_parser() -> ModuleType:
+    """The parser, which most servers never need: they start the sooner without it."""
+    from ehlo.protocol import xclient  # noqa: PLC0415 - see above
+
+    return xclient

@@ -12,10 +12,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ehlo.errors import Disconnected, ProtocolError
-from ehlo.protocol.proxy import ProxyHeader, ProxyHeaderReader
 
 if TYPE_CHECKING:
     from ehlo.net.connection import Connection
+    from ehlo.protocol.proxy import ProxyHeader
 
 
 class ProxyGate(asyncio.BufferedProtocol):
@@ -25,6 +25,8 @@ class ProxyGate(asyncio.BufferedProtocol):
         self.header: asyncio.Future[ProxyHeader] = asyncio.get_running_loop().create_future()
         self._connection = connection
         self._transport = transport
+        from ehlo.protocol.proxy import ProxyHeaderReader  # noqa: PLC0415 - few servers stand behind a proxy
+
         self._reader = ProxyHeaderReader()
         self._buffer = bytearray()
 

@@ -8,7 +8,6 @@ to them.  One interpreter serves every verb.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -33,8 +32,7 @@ class Stage(IntEnum):
 ANY = frozenset(Stage)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One row.
 
     ``before_tls``: allowed when TLS is required and not there yet (RFC 3207 §4).  ``before_auth``: allowed when

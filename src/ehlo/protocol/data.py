@@ -24,7 +24,7 @@ END_OF_DATA = b"\r\n.\r\n"
 
 _HELD_BACK = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 _DOTTED_LINE = re.compile(rb"\n\.")
-# More parts than these cost more than looking through the whole chunk twice.
+# More splits than these cost more than looking through the whole chunk twice.  At least 2: the end and a hidden dot.
 _FEW = 32
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 

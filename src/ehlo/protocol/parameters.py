@@ -14,7 +14,7 @@ trust (RFC 4954 §5), non-ASCII in ORCPT against SMTPUTF8 in MAIL.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Flag, StrEnum
 from types import MappingProxyType
@@ -133,8 +133,7 @@ NO_MAIL_PARAMETERS: Final = MailParameters()
 NO_RECIPIENT_PARAMETERS: Final = RecipientParameters()
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One row: a keyword, where its value goes, what brings it.
 
     ``attribute`` of MailParameters or RecipientParameters.  ``extension`` is the EHLO keyword that offers the
@@ -150,7 +149,7 @@ class Parameter:
     line_allowance: int
     parse: Callable[[str], object] | None = None
     takes_utf8: bool = False
-    value_extensions: Mapping[str, str] = field(default_factory=dict)
+    value_extensions: Mapping[str, str] = MappingProxyType({})
 
 
 def split_parameters(text: str) -> list[str]:

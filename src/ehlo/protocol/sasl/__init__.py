@@ -7,43 +7,42 @@
     oauth      OAUTHBEARER, XOAUTH2
     external   EXTERNAL
     gs2        the header that SCRAM and OAUTHBEARER share
+    suite      all of them, in order
 
 Owns the octets of each mechanism.  Refuses to know base64 (but within SCRAM), replies and lines, who the users are,
 and how long anything takes: what may have to wait is a question to the caller.
+
+The names of the package are there when one is first asked for: a server without users starts the sooner.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-from ehlo.protocol.credentials import ITERATIONS_DEFAULT
-from ehlo.protocol.sasl.cram import CRAM_MD5
-from ehlo.protocol.sasl.exchange import (
-    AuthenticationFailed,
-    Authorize,
-    Challenge,
-    CheckDigest,
-    CheckPassword,
-    CheckToken,
-    Context,
-    Exchange,
-    Failure,
-    FindKeys,
-    IdentifyPeer,
-    Identity,
-    MalformedResponse,
-    Mechanism,
-    Question,
-    Step,
-    Success,
-)
-from ehlo.protocol.sasl.external import EXTERNAL
-from ehlo.protocol.sasl.oauth import OAUTHBEARER, XOAUTH2
-from ehlo.protocol.sasl.plain import LOGIN, PLAIN
-from ehlo.protocol.sasl.scram import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from ehlo.protocol.sasl.suite import (
+        ITERATIONS_DEFAULT,
+        MECHANISMS,
+        SCRAM_SHA_256_PLUS,
+        AuthenticationFailed,
+        Authorize,
+        Challenge,
+        CheckDigest,
+        CheckPassword,
+        CheckToken,
+        Context,
+        Exchange,
+        Failure,
+        FindKeys,
+        IdentifyPeer,
+        Identity,
+        MalformedResponse,
+        Mechanism,
+        Question,
+        Step,
+        Success,
+        offered,
+    )
 
 __all__ = [
     "ITERATIONS_DEFAULT",
@@ -69,30 +68,16 @@ __all__ = [
     "offered",
 ]
 
-# By name, strongest first: some clients take the first that they know.
-MECHANISMS: Final = {
-    mechanism.name: mechanism
-    for mechanism in (
-        EXTERNAL,
-        SCRAM_SHA_256_PLUS,
-        SCRAM_SHA_256,
-        OAUTHBEARER,
-        XOAUTH2,
-        CRAM_MD5,
-        PLAIN,
-        LOGIN,
-    )
-}
+
+def __getattr__(name: str) -> Any:
+    """Take a name from ``suite`` (PEP 562: called for one that is not there yet)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ehlo.protocol.sasl import suite  # noqa: PLC0415 - see the module's text
+
+    globals().update({each: getattr(suite, each) for each in __all__})
+    return globals()[name]
 
 
-def offered(answerable: Container[type[Question]], context: Context) -> list[str]:
-    """The names of the mechanisms that can be honoured: the question each needs is answerable, -PLUS has a binding.
-
-    EXTERNAL is among them if IdentifyPeer is answerable, which the caller knows by connection.  Whether mechanisms that
-    are ``is_plaintext`` may be used here is the caller's decision too.
-    """
-    return [
-        mechanism.name
-        for mechanism in MECHANISMS.values()
-        if mechanism.needs in answerable and (context.channel_bindings or not mechanism.binds_channel)
-    ]
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
