@@ -38,7 +38,8 @@ LAYERS: dict[str, set[str]] = {
     "settings": {"errors", "protocol", "session", "net.limits", "hooks", "auth"},
     "content": {"errors", "protocol", "session", "settings"},
     "shared": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings"},
-    "dispatch": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings", "shared"},
+    "verbs": {"errors", "protocol", "hooks", "auth"},
+    "dispatch": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings", "shared", "verbs"},
 }
 LAYERS |= {
     "smtp_auth": LAYERS["dispatch"] | {"dispatch", "credentials"},

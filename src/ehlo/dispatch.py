@@ -12,10 +12,9 @@ import contextvars
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeVar, Unpack
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Unpack
 
-from ehlo.auth import mechanism_name
 from ehlo.errors import (
     AuthenticationRequired,
     BadSequence,
@@ -30,15 +29,13 @@ from ehlo.errors import (
     TLSRequired,
     UnknownCommand,
 )
-from ehlo.hooks import Status, as_reply, encode_answer, is_coroutine_function
+from ehlo.hooks import Status, as_reply, encode_answer
 from ehlo.net.clients import UNLIMITED, Client
 from ehlo.net.connection import Connection
 from ehlo.net.limits import ConnectionRefused, EarlyTalker
-from ehlo.net.tls import tls_info
 from ehlo.protocol.commands import (
     AUTH_LINE_LIMIT,
     COMMAND_LINE_LIMIT,
-    COMMANDS,
     Chunk,
     Command,
     Stage,
@@ -51,6 +48,9 @@ from ehlo.protocol.replies import EncodedReply, Reply, encode_status
 from ehlo.session import Disconnect, Envelope, Session, stage_of
 from ehlo.settings import Parameters, Settings
 from ehlo.shared import Offer, Shared, shared_by
+from ehlo.verbs import Verb, VerbEntry, allow, collect, syntax
+
+__all__ = ["Dispatcher", "StandingRefusal", "allow", "syntax"]
 
 log = logging.getLogger("ehlo.smtp")
 
@@ -60,20 +60,11 @@ UNKNOWN_VERB = "?"
 INTERNAL_ERROR = "451 4.3.0 Internal error, try again later"
 AUTHENTICATION_FAILURE = "454 4.7.0 Temporary authentication failure"  # RFC 4954 §6
 
-_Verb = Callable[[Any, str | None], Coroutine[Any, Any, None]]
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS = Settings()
 _COMMAND, _CONNECTED = Framing.COMMAND, Stage.CONNECTED
 
 # What most commands are answered, encoded.
 _READY = {status: encode_status(status) for status in ("250 2.0.0 OK", "250 2.1.0 OK", "250 2.1.5 OK")}
-
-
-class VerbEntry(NamedTuple):
-    """A verb of a class: what runs, and the row that says when."""
-
-    function: _Verb
-    command: Command
 
 
 class StandingRefusal(ProtocolError):
@@ -82,35 +73,6 @@ class StandingRefusal(ProtocolError):
     def __init__(self, reply: Reply) -> None:
         super().__init__(str(reply))
         self.reply = reply
-
-
-def syntax(text: str, extended: str | None = None, when: str | None = None) -> Callable[[_Function], _Function]:
-    """Say how a verb is written, for HELP and for 501.
-
-    ``extended`` is added after EHLO; ``when`` names an attribute of the server that must be true for HELP to list it.
-    """
-
-    def decorate(function: _Function) -> _Function:
-        function.__smtp_syntax__ = text  # type: ignore[attr-defined]
-        function.__smtp_syntax_extended__ = extended  # type: ignore[attr-defined]
-        function.__smtp_syntax_when__ = when  # type: ignore[attr-defined]
-        return function
-
-    return decorate
-
-
-def allow(**row: Any) -> Callable[[_Function], _Function]:
-    """Say when a verb of a subclass is allowed: the fields of ``ehlo.protocol.commands.Command`` but its verb.
-
-    Without it a new verb is allowed at every stage, and only after the TLS and the authentication that the settings
-    require.
-    """
-
-    def decorate(function: _Function) -> _Function:
-        function.__smtp_row__ = row  # type: ignore[attr-defined]
-        return function
-
-    return decorate
 
 
 class Dispatcher(Connection):
@@ -166,7 +128,9 @@ class Dispatcher(Connection):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Collect the verbs and mechanisms of the class, once."""
         super().__init_subclass__(**kwargs)
-        _collect(cls)
+        cls._verbs, cls.auth_methods, cls.own_mechanisms = collect(cls, cls.protocol_name)
+        limits = (entry.command.line_limit for entry in cls._verbs.values())
+        cls._longest_line = max(*limits, cls.command_size_limit)
 
     def __init__(
         self,
@@ -354,8 +318,7 @@ class Dispatcher(Connection):
 
     async def _enter(self) -> None:
         """Know who is there: through a PROXY header and TLS, where they come first."""
-        self._admit_client()
-        self.session.ssl = tls_info(self.transport)
+        raise NotImplementedError
 
     def _admit_client(self) -> None:
         """Count the session as one of its client; ``ConnectionRefused``."""
@@ -440,7 +403,7 @@ class Dispatcher(Connection):
             failure = expired or HandlerError("waited for something that was cancelled")
             await self._say(verb, await self._apology(verb, failure))
 
-    def _admit(self, verb: str, entry: VerbEntry | None, length: int) -> _Verb:
+    def _admit(self, verb: str, entry: VerbEntry | None, length: int) -> Verb:
         """What runs a verb that is known, short enough and allowed now; raises what is wrong with another."""
         if self._refusal is not None and verb != "QUIT":
             raise StandingRefusal(self._refusal)
@@ -571,37 +534,3 @@ def _call_plain(context: contextvars.Context, function: Callable[..., Any], *arg
         return context.run(function, *args)
     except StopIteration as error:
         raise RuntimeError("StopIteration in a plain function") from error
-
-
-def _collect(cls: type[Dispatcher]) -> None:
-    """Find the verbs and mechanisms of a class: its methods ``smtp_VERB`` and ``auth_MECHANISM``."""
-    verbs = {}
-    mechanisms = {}
-    own_mechanisms = set()
-    for attribute in dir(cls):
-        if not attribute.startswith(("smtp_", "auth_")):
-            continue
-        function = getattr(cls, attribute)
-        if attribute.startswith("smtp_") and callable(function):
-            verb = attribute.removeprefix("smtp_").upper()
-            if not is_coroutine_function(function):
-                raise TypeError(f"{cls.__name__}.{attribute} must be a coroutine function")
-            command = _row(verb, function)
-            if command.only in {None, cls.protocol_name}:
-                verbs[verb] = VerbEntry(function, command)
-        name = mechanism_name(attribute, function)
-        if name is not None:
-            mechanisms[name] = attribute
-            if not getattr(function, "is_built_in", False):
-                own_mechanisms.add(name)
-    cls._verbs = verbs
-    cls.auth_methods = mechanisms
-    cls.own_mechanisms = frozenset(own_mechanisms)
-    cls._longest_line = max(*(entry.command.line_limit for entry in verbs.values()), cls.command_size_limit)
-
-
-def _row(verb: str, function: object) -> Command:
-    own: dict[str, Any] | None = getattr(function, "__smtp_row__", None)
-    if own is not None:
-        return Command(verb, **own)
-    return COMMANDS.get(verb) or Command(verb)
