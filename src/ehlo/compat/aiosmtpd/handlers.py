@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from ehlo.compat.aiosmtpd import _get_or_new_eventloop
 from ehlo.handlers.proxy import PROXY_TIMEOUTS
 from ehlo.net.client import Client, UpstreamError
+from ehlo.protocol.replies import Reply
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ehlo.compat.aiosmtpd.smtp import SMTP, Envelope, Session
-    from ehlo.protocol.replies import Reply
 
 __all__ = ["AsyncMessage", "Debugging", "Mailbox", "Message", "Proxy", "Sink"]
 
@@ -42,6 +42,8 @@ log = logging.getLogger("mail.debug")
 _EMPTY_LINE = re.compile(rb"(?:\A|\r\n|\n|\r(?!\n))(?P<ending>\r\n|\r|\n)")
 
 UNREACHABLE = "451 4.4.1 Next server not available, try again later"
+# RFC 6531 §3.5.
+NEEDS_ASCII = Reply(550, "5.6.7", ("Internationalized address, which the next server does not take",))
 
 
 def message_from_bytes(s: bytes, *args: Any, **kws: Any) -> Em_Message:
@@ -126,8 +128,13 @@ class Proxy:
         connecting = Client.connect(self._hostname, self._port, local_hostname=hostname, timeout=PROXY_TIMEOUTS)
         async with connecting as client:
             reply = await client.ehlo()
+            needs_utf8 = not "".join([mail_from, *rcpt_tos]).isascii()
+            if needs_utf8 and reply.is_positive and "SMTPUTF8" not in client.extensions:
+                return NEEDS_ASCII
             if reply.is_positive:
-                parameters = _parameters(client, [mail_from, *rcpt_tos], data)
+                parameters = ["SMTPUTF8"] if needs_utf8 else []
+                if "8BITMIME" in client.extensions and not data.isascii():
+                    parameters.append("BODY=8BITMIME")
                 reply = await client.mail("" if mail_from == "<>" else mail_from, parameters)
             if not reply.is_positive:
                 return reply
@@ -158,15 +165,6 @@ def _with_peer(content: bytes, peer: object) -> bytes:
     else:
         position, ending = len(content) - len(b"".join(content.splitlines(keepends=True)[-1:])), CRLF
     return content[:position] + f"X-Peer: {host}".encode("ascii", "replace") + ending + content[position:]
-
-
-def _parameters(client: Client, addresses: Sequence[str], data: bytes) -> list[str]:
-    """Declare what the message needs, as far as the next server knows of it."""
-    needed = {
-        "BODY=8BITMIME": ("8BITMIME", not data.isascii()),
-        "SMTPUTF8": ("SMTPUTF8", not all(address.isascii() for address in addresses)),
-    }
-    return [name for name, (extension, is_needed) in needed.items() if is_needed and extension in client.extensions]
 
 
 def _status(reply: Reply) -> str:
