@@ -1,0 +1,44 @@
+"""The two roots that programs are loaded with, and TLS for them."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+import trustme
+
+from tests.compat.roots import ROOTS, load
+
+
+@pytest.fixture(params=ROOTS)
+def root(request: pytest.FixtureRequest) -> str:
+    """The word for aiosmtpd."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def program(root: str) -> Callable[[str], ModuleType]:
+    """A function that loads a program of the folder ``consumers`` with that root."""
+    return lambda name: load(f"consumers/{name}", root)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1", "::1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
