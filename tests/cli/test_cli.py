@@ -88,12 +88,25 @@ def test_another_word_is_no_command(calls: list[Call], word: str, capsys: pytest
     assert calls == []
 
 
-def test_the_help_names_both_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for word in ("ehlo catch", "ehlo serve", "--smtp", "--quiet", "--color", "--max-size", "--version"):
+    for word in (
+        "ehlo catch",
+        "ehlo send",
+        "ehlo inbox",
+        "ehlo serve",
+        "--smtp",
+        "--web",
+        "--store",
+        "--tls",
+        "--quiet",
+        "--color",
+        "--max-size",
+        "--version",
+    ):
         assert word in text
 
 
@@ -120,7 +133,7 @@ def test_the_module_is_the_command() -> None:
 
 
 def test_output_that_nobody_reads_is_no_traceback() -> None:
-    with running("-m", "ehlo", "--smtp", ":0", reads_output=False) as command:
+    with running("-m", "ehlo", "--smtp", ":0", "--no-web", reads_output=False) as command:
         assert command.wait() == 1
     assert command.err.text == ""
 

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from ehlo import LMTP, Envelope, Reply, Session, serve
-from ehlo.cli import catch, send
+from ehlo.cli import send
 from ehlo.cli.sender import Outcome, Server
 from ehlo.cli.talk import CannotLogIn, Conversation, log_in
 
@@ -53,6 +53,13 @@ class Recorder:
         """The only one."""
         [envelope] = self.envelopes
         return parsed(envelope)
+
+
+class AnyBody:
+    """Whose login will do."""
+
+    async def check_password(self, question: Any, session: Session) -> bool:
+        return True
 
 
 def parsed(envelope: Envelope) -> EmailMessage:
@@ -272,7 +279,9 @@ async def test_a_greeting_that_is_a_refusal(run: Run) -> None:
 
 
 async def test_the_dialogue_is_shown_without_credentials(run: Run) -> None:
-    async with serve(Recorder(), port=0, settings=catch.catch_settings(None)) as server:
+    async with serve(
+        Recorder(), port=0, authenticator=AnyBody(), auth_require_tls=False, hostname="localhost"
+    ) as server:
         status, output, _ = await run(f"--server=:{server.port}", "--auth", f"ann:{SECRET}", "-v")
     assert status == 0
     lines = output.splitlines()
@@ -357,7 +366,9 @@ def test_to_this_machine_a_password_may_go_in_clear_text(host: str, is_near: boo
 @pytest.mark.parametrize("host", ["mail.example.com", "192.0.2.1", "localhost.example.com"])
 async def test_to_others_it_may_not(host: str) -> None:
     assert not Server(host, 25).is_near
-    async with serve(Recorder(), port=0, settings=catch.catch_settings(None)) as server:
+    async with serve(
+        Recorder(), port=0, authenticator=AnyBody(), auth_require_tls=False, hostname="localhost"
+    ) as server:
         client = cast("Conversation", await Conversation.connect("127.0.0.1", server.port))
         await client.ehlo()
         client.extensions["AUTH"] = ("PLAIN",)
@@ -367,7 +378,9 @@ async def test_to_others_it_may_not(host: str) -> None:
 
 
 async def test_a_challenge_that_is_none_of_the_mechanism_cancels_the_exchange() -> None:
-    async with serve(Recorder(), port=0, settings=catch.catch_settings(None)) as server:
+    async with serve(
+        Recorder(), port=0, authenticator=AnyBody(), auth_require_tls=False, hostname="localhost"
+    ) as server:
         client = cast("Conversation", await Conversation.connect("127.0.0.1", server.port))
         await client.ehlo()
         said: list[str] = []

@@ -13,6 +13,8 @@ from ehlo.cli.summary import (
     TEXT_LIMIT,
     Attachment,
     Person,
+    Summary,
+    glance,
     summarize,
 )
 
@@ -311,7 +313,9 @@ _PIECES = [
 
 @given(st.lists(st.sampled_from(_PIECES)).map(b"".join))
 def test_pieces_of_mail_in_any_order_have_a_summary(content: bytes) -> None:
-    assert summarize(content).size == len(content)
+    summary = summarize(content)
+    assert summary.size == len(content)
+    assert glance(content) == Summary(summary.size, summary.maybe_subject)
 
 
 _MANY = 1_000_000
@@ -339,5 +343,6 @@ _MANY = 1_000_000
 def test_a_message_made_to_hurt_takes_no_time(content: bytes) -> None:
     began = time.process_time()
     summarize(content)
+    glance(content)
     # The worst of them takes a twentieth of this, and what is quadratic takes minutes.
     assert time.process_time() - began < 2

@@ -64,7 +64,19 @@ class Catching:
 async def catching() -> AsyncIterator[Catching]:
     """Start one on a port that the system chooses.  In the end it must stop in order, without a word of complaint."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "ehlo", "catch", "--smtp", "localhost:0", "--color", "never"),
+        *(
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "ehlo",
+            "catch",
+            "--smtp",
+            "localhost:0",
+            "--no-web",
+            "--color",
+            "never",
+        ),
         # Installed or not, it is this checkout that is tested.
         env={**os.environ, "PYTHONPATH": str(Path(ehlo.__file__).parents[1])},
         stdout=asyncio.subprocess.PIPE,

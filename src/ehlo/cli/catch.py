@@ -23,7 +23,7 @@ from ehlo import __version__
 from ehlo.auth import FileAuthenticator
 from ehlo.cli import terminal
 from ehlo.cli.catch_options import CatchOptions, build_parser, read_options
-from ehlo.cli.summary import summarize
+from ehlo.cli.summary import glance, summarize
 from ehlo.inbox.errors import StoreUnusable
 from ehlo.inbox.logs import log_json_to_stderr
 from ehlo.inbox.server import SMTP_PORT, InboxServer, MissingExtra
@@ -52,7 +52,8 @@ class Printer:
 
     def __call__(self, session: Session, envelope: Envelope) -> None:
         """Show a message."""
-        summary = summarize(envelope.content or b"")
+        look = glance if self._is_brief else summarize
+        summary = look(envelope.content or b"")
         when = time.strftime("%H:%M:%S")
         style = terminal.style_of(self._stream, self._colour)
         with self._turn:
@@ -126,15 +127,6 @@ def find_identity(options: CatchOptions) -> Identity:
     return Identity(context, maybe_users, "")
 
 
-class Catching(InboxServer):
-    """The server, as one in the foreground."""
-
-    def hurry(self) -> None:
-        """While it stops: wait no longer for open transactions."""
-        for connection in self.connections:
-            connection.task.cancel()
-
-
 def _catch(options: CatchOptions, identity: Identity, store: Store, runner: asyncio.Runner) -> int:
     """Serve; how many messages came."""
     try:
@@ -156,7 +148,7 @@ def _serve(
 ) -> int:
     is_brief = options.is_quiet or (web is not None and not options.is_verbose)
     printer = None if options.logs_json else Printer(sys.stdout, colour=options.colour, is_brief=is_brief)
-    server = Catching(
+    server = InboxServer(
         store,
         smtp=options.smtp,
         smtps=options.smtps,
@@ -233,7 +225,7 @@ def listening(server: InboxServer) -> str:
 def _kept(options: CatchOptions, server: InboxServer) -> str:
     if options.maybe_store is not None:
         return f"kept in {options.maybe_store}"
-    return "shown" if server.web_url is None else "kept until you stop this"
+    return "shown" if server.web_url is None else "kept until you stop"
 
 
 def _program() -> str:
