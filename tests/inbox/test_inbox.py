@@ -4,6 +4,7 @@ import asyncio
 import re
 import smtplib
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,15 @@ def test_the_language_of_the_search_may_be_used_and_finds_the_text(inbox: Inbox)
     send(inbox, subject="two", text="hay")
     assert inbox.wait(q="needle")["Subject"] == "one"
     assert inbox.wait(q="subject:two hay")["Subject"] == "two"
+
+
+def test_a_search_that_is_over_before_it_has_begun_leaves_no_word_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Inbox() as own:
+        send(own)
+        own.wait(q="subject:hello")
+    assert caplog.text == ""
 
 
 def test_a_wait_that_fails_says_what_did_arrive(inbox: Inbox) -> None:
@@ -206,6 +216,18 @@ def test_many_senders_at_once_lose_nothing(inbox: Inbox) -> None:
     for thread in threads:
         thread.join()
     assert len(inbox.messages) == 20
+
+
+def test_starttls_with_a_certificate_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    with Inbox(tls=True) as inbox, smtplib.SMTP("localhost", inbox.port) as client:
+        client.starttls(context=ssl.create_default_context(cafile=inbox.authority_file))
+        client.sendmail("a@b.example", ["c@d.example"], "Subject: x\r\n\r\n")
+        session = inbox.wait().session
+    assert session is not None
+    assert session.tls is not None
+    assert session.tls.startswith("TLS")
 
 
 # Life

@@ -26,6 +26,8 @@ from ehlo.inbox.shelf import Shelf
 
 if TYPE_CHECKING:
     import os
+    import ssl
+    from pathlib import Path
 
 TIMEOUT = 5.0
 """Seconds that ``wait`` waits, unless told otherwise."""
@@ -45,8 +47,9 @@ class Inbox:
 
     ``host`` None is the loopback of IPv4 and IPv6; ``port`` 0 is one that is free, which ``port`` tells then.  ``web``
     True or ``"[HOST]:PORT"`` is the page and the API, which need the extra ``inbox``.  ``store`` is a file to keep the
-    mail in; None keeps it no longer than this runs.  ``timeout`` is that of ``wait``.  ``tls`` True makes a certificate
-    for STARTTLS, which needs ``cryptography``; else it is the path of one in PEM, with its key.
+    mail in; None keeps it no longer than this runs.  ``timeout`` is that of ``wait``.  ``tls`` offers STARTTLS: with
+    this context, or, if it is True, with a certificate made for it, which needs the extra ``inbox``; clients find in
+    ``authority_file`` whom to trust.  ``options`` are further ones of ``InboxServer``.
 
     Any login will do.  Its methods may be called in any thread.
     """
@@ -59,9 +62,10 @@ class Inbox:
         web: bool | str = False,
         store: str | os.PathLike[str] | None = None,
         timeout: float = TIMEOUT,
+        tls: bool | ssl.SSLContext = False,
         **options: Any,
     ) -> None:
-        running = Running(web=web, store=store, **options)
+        running = Running(web=web, store=store, tls=tls, **options)
         self._set_up(running, DEFAULT_INBOX, host, port, timeout, is_owner=True, keeps_mail=True)
 
     def _set_up(
@@ -158,6 +162,11 @@ class Inbox:
     def web_url(self) -> str | None:
         """The page's address; None without ``web``."""
         return self._running.web_url
+
+    @property
+    def authority_file(self) -> Path | None:
+        """The certificate that clients of ``tls=True`` are to trust, in PEM; None without it."""
+        return self._running.authority_file
 
     # Waiting
 

@@ -122,7 +122,8 @@ class Indexer:
         if not waiting or process is None:
             return 0
         if not process.is_ready():
-            log.error("the process that looks into messages does not start")
+            if not self._closing.is_set():  # else it was we who ended it
+                log.error("the process that looks into messages does not start")
             self._drop_process()
             self._closing.wait(_START_PAUSE)
             return len(waiting)

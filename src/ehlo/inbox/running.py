@@ -18,6 +18,7 @@ from ehlo.net.foreground import parse_address
 
 if TYPE_CHECKING:
     import os
+    import ssl
     from collections.abc import Coroutine
 
     from ehlo.inbox.records import SessionRecord, Summary
@@ -35,7 +36,16 @@ class Running:
 
     store: Store
 
-    def __init__(self, *, web: bool | str, store: str | os.PathLike[str] | None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        web: bool | str,
+        store: str | os.PathLike[str] | None,
+        tls: bool | ssl.SSLContext,
+        **options: Any,
+    ) -> None:
+        self.authority_file: Path | None = None
+        self._tls = tls
         self._maybe_path = None if store is None else Path(store)
         # The page finds mail by its text, so that everything is indexed then.
         self._is_indexed = bool(web)
@@ -54,9 +64,10 @@ class Running:
 
     def start(self) -> None:
         """Open the store and start; raises what keeps it from that."""
+        context = self._context()
         ready = threading.Event()
         self.store = Store(self._maybe_path)
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="ehlo-inbox", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(ready, context), name="ehlo-inbox", daemon=True)
         self._thread.start()
         ready.wait()
         failure = self._take_failure()
@@ -120,19 +131,28 @@ class Running:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(READY_TIMEOUT)
 
-    def _run(self, ready: threading.Event) -> None:
+    def _context(self) -> ssl.SSLContext | None:
+        if self._tls is True:
+            from ehlo.inbox.certificate import own_certificate  # noqa: PLC0415 - needs cryptography
+
+            certificate = own_certificate()
+            self.authority_file = certificate.authority
+            return certificate.context()
+        return self._tls or None
+
+    def _run(self, ready: threading.Event, context: ssl.SSLContext | None) -> None:
         try:
-            asyncio.run(self._main(ready))
+            asyncio.run(self._main(ready, context))
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
             self._failure = error
         finally:
             self._server = self._loop = None
             ready.set()
 
-    async def _main(self, ready: threading.Event) -> None:
+    async def _main(self, ready: threading.Event, context: ssl.SSLContext | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
-        server = InboxServer(self.store, smtp=None, is_indexed=self._is_indexed, **self._options)
+        server = InboxServer(self.store, smtp=None, is_indexed=self._is_indexed, tls_context=context, **self._options)
         await server.start()
         try:
             self._server = server
