@@ -1,0 +1,1 @@
+"""The web face of the inbox: the API, its description, and the page.  Needs the extra ``inbox``."""

@@ -1,0 +1,135 @@
+// What happens, as the server tells it: what is new is fetched, together, however fast it comes.
+
+import * as api from "./api.js";
+import { announce } from "./feedback.js";
+import { here } from "./route.js";
+import { drawListening, drawSidebar } from "./sidebar.js";
+import { applyChange, state } from "./state.js";
+import { askToken, drawNotice, drawPill, drawTitle } from "./view.js";
+import { person, plural } from "./words.js";
+
+const SYNC_PAUSE = 120; // ms from an event to the request that it causes
+const SYNC_LEAST = 400; // ms from one such request to the next
+const INFO_PAUSE = 900;
+const REFUSED_SHOWN = 100; // of so many, the side says "99+"
+
+let syncTimer = null;
+let syncedAt = 0;
+let isSyncing = false;
+let isStale = false; // something came while it was fetched: the server may have looked before
+
+export function syncSoon() {
+  if (isSyncing) isStale = true;
+  else syncTimer ??= setTimeout(sync, Math.max(SYNC_PAUSE, SYNC_LEAST - (performance.now() - syncedAt)));
+}
+
+async function sync() {
+  syncTimer = null;
+  syncedAt = performance.now();
+  isSyncing = true;
+  isStale = false;
+  await fetchNew(state.listing);
+  isSyncing = false;
+  if (isStale) syncSoon();
+}
+
+async function fetchNew(listing) {
+  const isAtTop = state.rows.isAtTop;
+  const before = listing.items[0]?.id;
+  const added = await listing.sync();
+  if (listing !== state.listing) return;
+  const above = before === undefined ? 0 : Math.max(0, listing.indexOf(before));
+  if (above) {
+    for (const item of added) state.freshIds.add(item.id);
+    if (!isAtTop) {
+      state.rows.shift(above);
+      state.missed += above;
+      drawPill();
+    }
+    state.rows.redraw();
+  }
+  if (added.length === 0 || here().view !== "messages") return;
+  const [newest] = added;
+  const sender = person(newest.header_from || newest.mail_from).name;
+  announce(added.length === 1 ? `New message from ${sender}: ${newest.subject}` : plural(added.length, "new message"));
+}
+
+let infoTimer = null;
+
+/** Inboxes and counts, in a moment. */
+export function infoSoon() {
+  infoTimer ??= setTimeout(refreshInfo, INFO_PAUSE);
+}
+
+export async function refreshInfo() {
+  clearTimeout(infoTimer);
+  infoTimer = null;
+  try {
+    const { inbox } = here();
+    const [info, refused, all] = await Promise.all([
+      api.getInfo(),
+      api.listSessions({ inbox, refused: true, limit: REFUSED_SHOWN }),
+      api.listMessages({ inbox, limit: 1 }),
+    ]);
+    state.info = info;
+    state.counts = { all: all.total, unread: all.unread, refused: refused.sessions.length };
+    drawListening(state.info, state.live);
+    drawSidebar(state);
+    drawTitle();
+    state.reader.drawBar();
+  } catch (error) {
+    if (error.status === 401) askToken();
+  }
+}
+
+/** By kind of event. */
+export const HANDLERS = {
+  hello: () => {
+    syncSoon();
+    infoSoon();
+  },
+  reset: () => {
+    state.listing.load();
+    infoSoon();
+  },
+  message: () => {
+    if (here().view === "messages") syncSoon();
+    infoSoon();
+  },
+  changed: (data) => {
+    if (data.message) replaceSoon(data.message);
+    else {
+      applyChange(data.ids, data);
+      infoSoon();
+    }
+  },
+  deleted: (data) => {
+    if (here().view === "messages") state.listing.remove(data.ids);
+    infoSoon();
+  },
+  inbox: infoSoon,
+  session: () => {
+    if (here().view === "sessions") syncSoon();
+    infoSoon();
+  },
+};
+
+const replacements = new Map(); // id -> the newest that is known of a message
+let replaceTimer = null;
+
+/** The server has read on in a message. It does so with each, as fast as they come: they are drawn together. */
+function replaceSoon(item) {
+  replacements.set(item.id, item);
+  replaceTimer ??= setTimeout(() => {
+    replaceTimer = null;
+    if (here().view === "messages") state.listing.update([...replacements.keys()], ({ id }) => replacements.get(id));
+    if (state.reader.message && !state.reader.message.is_indexed && replacements.has(state.reader.message.id)) state.reader.refresh();
+    replacements.clear();
+  }, SYNC_PAUSE);
+}
+
+export function onState(now) {
+  state.live = now;
+  drawListening(state.info, now);
+  drawNotice();
+}
