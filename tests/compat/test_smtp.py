@@ -83,11 +83,14 @@ async def test_the_writer_keeps_its_place_among_the_replies() -> None:
         async def smtp_MIX(self, arg: str | None) -> None:
             writer = self._writer
             await self.push("250-one")
+            assert writer.get_extra_info("peername") == ("192.0.2.1", 49152)
+            assert not writer.is_closing()
             writer.write(b"250-two\r\n")
-            await self.push("250 three")
+            writer.writelines([b"250-", b"three\r\n"])
+            await self.push("250 four")
             await writer.drain()
 
-    await play("C: MIX\nC: NOOP\nS: 250-one\nS: 250-two\nS: 250 three\nS: 250 OK\n", make(cls=Mixing))
+    await play("C: MIX\nC: NOOP\nS: 250-one\nS: 250-two\nS: 250-three\nS: 250 four\nS: 250 OK\n", make(cls=Mixing))
 
 
 async def test_several_lines_and_octets_are_said_as_they_are() -> None:
@@ -109,6 +112,7 @@ async def test_a_hook_that_returns_nothing_is_an_error() -> None:
 async def test_the_transport_is_none_before_the_session_and_after_it() -> None:
     server = make()
     assert server.transport is None
+    assert vars(server)["session"] is None
     transport = await play("C: NOOP\nS: 250 OK\n", server)
     assert server.transport is None
     assert server._writer.transport is transport  # as a StreamWriter has it
@@ -530,6 +534,28 @@ async def test_starttls_makes_the_connection_anew(
     assert made == [False, True]
 
 
+async def test_a_handshake_of_a_programs_own_drops_what_came_before_it(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    class Own(SMTP):
+        async def smtp_STARTTLS(self, arg: str) -> None:
+            await self.push("220 go on")
+            self._original_transport = self.transport
+            assert self.tls_context is not None
+            transport = await self.loop.start_tls(self.transport, self, self.tls_context, server_side=True)
+            assert transport is not None
+            self.connection_made(transport)
+            await self.push("250 ready")
+
+    async with _serving(lambda: make(cls=Own, tls_context=server_context)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await _say(reader, writer, "STARTTLS\r\nNOOP injected") == ["220 go on"]
+        await writer.start_tls(client_context, server_hostname="localhost")
+        assert (await reader.readline()) == b"250 ready\r\n"
+        assert await _say(reader, writer, "EXPN") == ["502 EXPN not implemented"]
+        writer.close()
+
+
 async def test_tls_from_the_first_octet_is_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
     def factory() -> SMTP:
         return make(tls_context=server_context, require_starttls=True, authenticator=accept)
@@ -626,6 +652,20 @@ def test_a_hook_that_takes_too_long_is_a_temporary_error() -> None:
     play_by_the_clock("C: NOOP\nT: 541\nS: 451 Error: took too long, try again later\nC: QUIT\nS: 221 Bye\n", Stuck())
 
 
+def test_a_hook_that_does_not_mind_being_cancelled_harms_nobody_else() -> None:
+    class Stubborn:
+        async def handle_NOOP(self, *_: object) -> str:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return "250 after all"
+
+        async def handle_RSET(self, server: SMTP, *_: object) -> str:
+            assert server._handler_coroutine is not None
+            return f"250 {server._handler_coroutine.cancelling()}"
+
+    play_by_the_clock("C: NOOP\nT: 541\nS: 250 after all\nC: RSET\nS: 250 0\n", Stubborn())
+
+
 async def test_a_hook_that_is_cancelled_ends_the_session() -> None:
     class Suicidal:
         async def handle_NOOP(self, server: SMTP, *_: object) -> str:
@@ -654,6 +694,32 @@ async def test_a_hook_that_is_cancelled_ends_the_session() -> None:
 async def test_what_cannot_be_is_refused(parameters: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         make(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("verify_mode", "check_hostname", "text"),
+    [
+        (ssl.CERT_REQUIRED, False, "tls_context.verify_mode not in {CERT_NONE, CERT_OPTIONAL}; this might cause"),
+        (ssl.CERT_OPTIONAL, True, "tls_context.check_hostname == True; this might cause"),
+    ],
+)
+async def test_what_is_not_wise_is_logged(
+    verify_mode: ssl.VerifyMode, check_hostname: bool, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = verify_mode
+    context.check_hostname = check_hostname
+    make(tls_context=context, proxy_protocol_timeout=1)
+    assert caplog.messages[0].startswith(text)
+    assert caplog.messages[1] == "proxy_protocol_timeout < 3.0"
+
+
+async def test_only_who_uses_login_data_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    server = await authenticate(f"C: AUTH PLAIN {PLAIN}\nS: 235 ...\n", authenticator=accept)
+    assert "deprecated" not in caplog.text
+    assert server.session.login_data == b"ann"
+    server.session.login_data = b"bob"
+    assert caplog.messages[-2:] == ["Session.login_data is deprecated and will be removed in version 2.0"] * 2
 
 
 async def test_a_hook_for_ehlo_has_four_arguments_or_five() -> None:

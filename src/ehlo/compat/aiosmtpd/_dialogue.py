@@ -82,6 +82,9 @@ class Dialogue(Connection):
 
     def __init__(self) -> None:
         super().__init__()
+        # Until somebody connects, as the one that a controller makes when it starts.
+        self.session = None  # type: ignore[assignment]
+        self.envelope = None  # type: ignore[assignment]
         self.command_size_limits = {}
         self._transport: Any = None
         self._original_transport: Any = None
@@ -288,6 +291,7 @@ class Dialogue(Connection):
         await self.push(f"220 {self.hostname} {self.__ident__}")
         while not self._transport.is_closing():
             self._is_busy = False
+            self._expired_hook()  # one that took too long, and did not mind that it was cancelled
             try:
                 await self._next_command()
             except (SessionEnded, Goodbye, ConnectionResetError):

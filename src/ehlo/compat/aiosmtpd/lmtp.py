@@ -20,10 +20,10 @@ class LMTP(SMTP):
         """RFC 2033 §4.1."""
         await super().smtp_EHLO(arg)
 
-    async def smtp_HELO(self, hostname: str) -> None:
+    async def smtp_HELO(self, arg: str) -> None:
         """No verb of LMTP."""
         await self.push('500 Error: command "HELO" not recognized')
 
-    async def smtp_EHLO(self, hostname: str) -> None:
+    async def smtp_EHLO(self, arg: str) -> None:
         """No verb of LMTP."""
         await self.push('500 Error: command "EHLO" not recognized')
