@@ -85,16 +85,27 @@ class Reader:
     ) -> Page:
         """The newest messages that the query finds, of one inbox or all, with ids below and above these."""
         where, parameters = _where(query, inbox)
+        page, page_parameters = _where(ALL, None, before, after)
+        limit = max(0, min(limit, PAGE_LIMIT))
         with self.connection() as connection:
             connection.execute("BEGIN")  # what is counted is what is listed
-            total, unread = connection.execute(
-                f"SELECT count(*), coalesce(sum(m.is_read = 0), 0) FROM messages m WHERE {where}",  # noqa: S608
-                parameters,
-            ).fetchone()
-            where, parameters = _where(query, inbox, before, after)
+            if query.terms:  # the whole table is looked through, and that once
+                total, unread, ids = connection.execute(
+                    f"WITH m AS (SELECT m.id, m.is_read FROM messages m WHERE {where})"  # noqa: S608
+                    " SELECT (SELECT count(*) FROM m), (SELECT coalesce(sum(is_read = 0), 0) FROM m),"
+                    f" (SELECT group_concat(id) FROM (SELECT id FROM m WHERE {page} ORDER BY id DESC LIMIT ?))",
+                    (*parameters, *page_parameters, limit),
+                ).fetchone()
+                where, parameters = f"m.id IN ({ids or ''})", ()
+            else:  # the index on inboxes knows
+                total, unread = connection.execute(
+                    f"SELECT count(*), coalesce(sum(m.is_read = 0), 0) FROM messages m WHERE {where}",  # noqa: S608
+                    parameters,
+                ).fetchone()
+                where, parameters = f"{where} AND {page}", (*parameters, *page_parameters)
             found = connection.execute(
                 f"SELECT {rows.SUMMARY} FROM messages m WHERE {where} ORDER BY m.id DESC LIMIT ?",  # noqa: S608
-                (*parameters, max(0, min(limit, PAGE_LIMIT))),
+                (*parameters, limit),
             ).fetchall()
             connection.execute("COMMIT")
         return Page(tuple(map(rows.summary_of, found)), total, unread)

@@ -52,7 +52,7 @@ CREATE TABLE messages (
     is_indexed INTEGER NOT NULL DEFAULT 0,
     tags TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX messages_by_inbox ON messages (inbox, is_read);
+CREATE INDEX messages_by_inbox ON messages (inbox, id, is_read);
 CREATE INDEX messages_by_session ON messages (session_id);
 CREATE INDEX messages_to_index ON messages (id) WHERE is_indexed = 0;
 

@@ -28,6 +28,7 @@ from ehlo.inbox.rows import parsed_row
 
 COUNT = struct.Struct("<I")
 SIZES = struct.Struct("<QQ")
+READY = COUNT.pack(0)
 
 
 def main(text_limit: str, memory_limit: str) -> int:
@@ -36,6 +37,8 @@ def main(text_limit: str, memory_limit: str) -> int:
     _be_modest(int(memory_limit))
     limits = Limits(text=int(text_limit))
     source, target = sys.stdin.buffer, sys.stdout.buffer
+    target.write(READY)
+    target.flush()
     while head := source.read(COUNT.size):
         # All of it before the first answer: so neither side ever waits for the other to read.
         batch = [_read_message(source) for _ in range(*COUNT.unpack(head))]
