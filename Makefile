@@ -11,6 +11,7 @@ FUZZTIME ?= 10
 PYTHON ?=
 PIP     = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 NODE_MODULES := tests/e2e/node_modules
+COMPAT  := tests/e2e/.compat
 
 .PHONY: help run test e2e differential fuzz check format bench clean
 
@@ -42,7 +43,7 @@ total=$$($(BIN)/coverage report --include='$(1)' --format=total --fail-under=$(2
 	{ $(BIN)/coverage report --include='$(1)' --fail-under=$(2) --show-missing --skip-covered; exit 1; }
 endef
 
-e2e: $(VENV)/.installed-dev $(NODE_MODULES)/.installed ## the tests with real clients, as far as they are installed
+e2e: $(VENV)/.installed-dev $(NODE_MODULES)/.installed $(COMPAT)/.installed ## the tests with real clients, as far as they are installed
 	@$(BIN)/python -m pytest --loop=$(LOOP) tests/e2e $(ARGS)
 
 differential: $(VENV)/.installed-dev ## the same dialogues with aiosmtpd and Postfix: every difference must be known
@@ -68,7 +69,7 @@ bench: $(VENV)/.installed-dev ## measure, side by side with other servers, and w
 	@$(BIN)/python -m bench $(or $(ARGS),$(BENCH))
 
 clean: ## remove .venv, caches and results
-	@rm -rf .venv .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov bench/.peers $(NODE_MODULES)
+	@rm -rf .venv .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov bench/.peers $(NODE_MODULES) $(COMPAT) tests/e2e/.exim
 	@rm -f .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -108,3 +109,13 @@ $(NODE_MODULES)/.installed: tests/e2e/package.json
 	else \
 		echo "npm is not installed: the tests with nodemailer will be skipped"; \
 	fi
+
+# Programs that are built upon aiosmtpd, with their own tests, which run with the import replaced.
+$(COMPAT)/.installed: tests/e2e/compat/requirements.txt tests/e2e/compat/sources.txt | $(VENV)/.created
+	@echo "Installing programs that are built upon aiosmtpd into $(COMPAT)"
+	@rm -rf $(COMPAT)
+	@$(BIN)/python -m venv $(COMPAT)/venv
+	@$(COMPAT)/venv/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement tests/e2e/compat/requirements.txt
+	@$(PIP) download --no-deps --no-binary=:all: --dest $(COMPAT)/sources --requirement tests/e2e/compat/sources.txt
+	@for archive in $(COMPAT)/sources/*.tar.gz; do tar -xzf "$$archive" -C $(COMPAT)/sources; done
+	@touch $@
