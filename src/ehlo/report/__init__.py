@@ -1,6 +1,6 @@
 """What is wrong with a message: rules as tables, each with its source and with an example that passes and one that
-fails. Knows octets, fields and parts; never raises for what it is given, and needs nothing but the standard library, except
-for DKIM and for asking DNS.
+fails. Knows octets, fields and parts; never raises for what it is given, and needs nothing but the standard library,
+except for DKIM and for asking DNS.
 
     finding     Finding, Severity, and what a Rule is
     mail        a message as the rules look at it
