@@ -123,13 +123,25 @@ async def worst_step(handler: Buffering | Streaming, verb: str) -> float:
         return ticker.worst
 
 
+def limit_here() -> float:
+    """5 ms; or, on a machine that is slow or busy, what the system takes to free half of the message, and half again.
+
+    The memory of one object goes back by halves at best; that of the whole at once is over this limit anywhere.
+    """
+    half = bytes(bytearray(b"x") * (SIZE // 2))
+    begun = time.thread_time()
+    del half
+    return max(LIMIT, 1.5 * (time.thread_time() - begun))
+
+
 @pytest.mark.parametrize("verb", ["DATA", "BDAT"])
 @pytest.mark.parametrize("handler", [Buffering(), Streaming()], ids=["buffered", "streamed"])
 async def test_no_step_of_a_large_message_stalls_the_loop(handler: Buffering | Streaming, verb: str) -> None:
     steps: list[float] = []
-    while not steps or (min(steps) > LIMIT and len(steps) < ATTEMPTS):
+    limit = limit_here()
+    while not steps or (min(steps) > limit and len(steps) < ATTEMPTS):
         steps.append(await worst_step(handler, verb))
-    assert min(steps) <= LIMIT, f"seconds of CPU in the longest step of each attempt: {steps}"
+    assert min(steps) <= limit, f"seconds of CPU in the longest step of each attempt: {steps}"
 
 
 async def test_a_long_step_would_be_noticed() -> None:
