@@ -923,6 +923,33 @@ async def find_out_whether_it_is_silent(speaker: Speaker) -> None:
     await echo(speaker)
 
 
+class Unwritable(MemoryTransport):
+    """A transport that fails when it is written to."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        raise RuntimeError("no way out")
+
+
+async def test_a_transport_that_cannot_be_written_to_ends_the_session_once() -> None:
+    failures: list[str] = []
+
+    async def stubborn(speaker: Speaker) -> None:
+        while True:
+            try:
+                await speaker._next_line(100, 10)
+            except RuntimeError as error:
+                failures.append(str(error))
+                speaker._write(b"sorry")
+
+    speaker = Speaker(stubborn)
+    transport = Unwritable(speaker)
+    speaker._write(b"hello")
+    await ended(speaker)
+
+    assert failures == ["no way out"]
+    assert transport.is_closing()
+
+
 @with_fake_clock
 async def test_a_client_that_waits_is_silent() -> None:
     speaker, transport = in_memory(find_out_whether_it_is_silent)

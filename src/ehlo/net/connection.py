@@ -231,9 +231,11 @@ class Connection(asyncio.BufferedProtocol):
         before its close_notify arrives.
         """
         self._has_eof = True
+        # While start_tls() is about to return, ``transport`` is the plain one still.  It is asked before anybody can
+        # close it: asyncio's TLS transport does not answer after a second close().
+        is_plain = self._framer.state is not _TLS and self.transport.get_extra_info("ssl_object") is None
         self._stepper.input_arrived()
-        # While start_tls() is about to return, ``transport`` is the plain one still.
-        return self._framer.state is not _TLS and self.transport.get_extra_info("ssl_object") is None
+        return is_plain
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone.  A hook that runs is not disturbed: it may be storing a message that came whole."""
@@ -520,7 +522,8 @@ class Connection(asyncio.BufferedProtocol):
         # Asked before close(): asyncio's TLS transport fails here afterwards, if its connection is lost already and
         # nobody has told us yet (a client that leaves with the last octet of its handshake).
         unsent = 0 if self._is_lost else transport.get_write_buffer_size()
-        transport.close()
+        if not transport.is_closing():
+            transport.close()
         if unsent:
             self.loop.call_later(CLOSING_TIME, transport.abort)
 
@@ -528,8 +531,13 @@ class Connection(asyncio.BufferedProtocol):
         data = self._unsent
         if data:
             self._unsent = b""
-            if not self._is_lost:
+            if self._is_lost:
+                return
+            try:
                 self.transport.write(data)
+            except Exception:
+                self._is_lost = self._has_eof = True  # else to say that it failed would fail, and so on for ever
+                raise
 
     def _end(self, verdict: Goodbye) -> None:
         """Let the wait for input end with ``verdict``."""
