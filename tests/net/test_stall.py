@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import statistics
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 MB = 1024 * 1024
 SIZE = 100 * MB
 LIMIT = 0.005
-ATTEMPTS = 3
+ATTEMPTS = 5
 LINE = b"x" * 76 + b"\r\n"
 # With a dot to be undone in each block, as in the benchmark.
 BLOCK = b"..dots\r\n" + LINE * (MB // len(LINE))
@@ -124,24 +125,26 @@ async def worst_step(handler: Buffering | Streaming, verb: str) -> float:
 
 
 def limit_here() -> float:
-    """5 ms; or, on a machine that is slow or busy, what the system takes to free half of the message, and half again.
+    """5 ms; or, on a machine that is slow or busy, not quite twice what the system takes to free half of the message.
 
     The memory of one object goes back by halves at best; that of the whole at once is over this limit anywhere.
     """
-    half = bytes(bytearray(b"x") * (SIZE // 2))
-    begun = time.thread_time()
-    del half
-    return max(LIMIT, 1.5 * (time.thread_time() - begun))
+    times = []
+    for _ in range(3):
+        half = bytes(bytearray(b"x") * (SIZE // 2))
+        begun = time.thread_time()
+        del half
+        times.append(time.thread_time() - begun)
+    return max(LIMIT, 1.8 * statistics.median(times))
 
 
 @pytest.mark.parametrize("verb", ["DATA", "BDAT"])
 @pytest.mark.parametrize("handler", [Buffering(), Streaming()], ids=["buffered", "streamed"])
 async def test_no_step_of_a_large_message_stalls_the_loop(handler: Buffering | Streaming, verb: str) -> None:
-    steps: list[float] = []
-    limit = limit_here()
-    while not steps or (min(steps) > limit and len(steps) < ATTEMPTS):
-        steps.append(await worst_step(handler, verb))
-    assert min(steps) <= limit, f"seconds of CPU in the longest step of each attempt: {steps}"
+    shares: list[float] = []
+    while not shares or (min(shares) > 1 and len(shares) < ATTEMPTS):
+        shares.append(await worst_step(handler, verb) / limit_here())
+    assert min(shares) <= 1, f"the longest step of each attempt, as a share of what is allowed: {shares}"
 
 
 async def test_a_long_step_would_be_noticed() -> None:
