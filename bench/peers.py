@@ -84,8 +84,9 @@ def snapshot() -> Path:
 
 def environment() -> dict[str, str]:
     """Return the environment in which every server runs: it finds ehlo and Node's packages."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **os.environ,
+        **inherited,  # compiling is no part of a start, but once
         "PYTHONPATH": str(snapshot()),
         "NODE_PATH": str(install.NODE_MODULES),
         "NODE_ENV": "production",
