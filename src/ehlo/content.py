@@ -109,8 +109,8 @@ async def read_all(reader: ContentReader) -> bytes:
 
     In place, if the system can move its pages: glibc does that for blocks of more than 32 MB at any time, but for
     smaller ones only until the first of that size was freed, and then 40 MB are copied at once when they have become
-    too large for the heap (17 ms).  So what is large gets a block of that size early.  It is zeros that are nowhere yet,
-    and takes memory only as it is filled.
+    too large for the heap (17 ms).  So what is large gets a block of that size early: zeros that are nowhere yet,
+    which take memory only as they are filled.
     """
     first = await reader.read()
     second = await reader.read() if first and not reader.is_over else b""
