@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehlo import LMTP, SMTP, Disconnect, Envelope, ProtocolError, Reply, Session, Settings, allow, syntax
-from ehlo.net.connection import BURST, UNREAD_LIMIT
+from ehlo import LMTP, SMTP, Disconnect, Envelope, ProtocolError, Reply, Session, Settings, allow, serve, syntax
+from ehlo.net.connection import BURST
+from ehlo.net.flow import UNREAD_LIMIT
 from ehlo.protocol.commands import Stage
 from ehlo.session import stage_of
 from ehlo.testing import FakeClockLoop
@@ -1789,3 +1790,258 @@ async def test_a_hook_that_catches_its_cancellation_and_hangs_again_is_cut_off()
         assert not client.transport.is_closing()
         await pass_time(6)
         assert await client.is_over()
+
+
+# -- handle_COMMAND, and closing from a hook ----------------------------------------------------------------
+
+
+class Answering(Recorder):
+    """Answers commands by a table of verbs; what is an exception is raised."""
+
+    def __init__(self, **answers: Status | Exception) -> None:
+        super().__init__()
+        self.answers = answers
+        self.seen: list[tuple[str, str | None]] = []
+
+    async def handle_COMMAND(
+        self, server: SMTP, session: Session, envelope: Envelope, verb: str, arg: str | None
+    ) -> Status | None:
+        self.seen.append((verb, arg))
+        answer = self.answers.get(verb)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(("verb", "stage"), PAIRS, ids=PAIR_IDS)
+async def test_every_command_at_every_stage_is_shown_to_handle_command_first(verb: str, stage: Stage) -> None:
+    handler = Answering()
+    async with talk(handler, is_greeted=False) as client:
+        await by_commands(client, stage)
+        handler.answers = {verb: "450 4.2.0 Not this"}
+        line = TABLE[verb][0]
+        await client.feed(line.encode() + (b"" if verb == "BDAT" else b"\r\n"))
+        # RFC 2034 §4: no enhanced status code for a greeting.
+        assert await client.hear() == f"450 {'' if verb[1:] in {'ELO', 'HLO'} else '4.2.0 '}Not this"
+
+        word, _, rest = line.partition("\r\n")[0].partition(" ")
+        assert handler.seen[-1] == (word, rest or None)
+        if verb != "BDAT":
+            assert stage_of(client.server.session, client.server.envelope) is stage
+        assert await client.ask("RSET" if verb != "RSET" else "HELP")
+
+
+async def test_what_handle_command_lets_pass_is_run() -> None:
+    handler = Answering()
+    async with talk(handler) as client:
+        assert (await client.send("Hello")).startswith("250 2.0.0 OK queued")
+    assert handler.contents == [b"Hello\r\n"]
+    assert [verb for verb, _ in handler.seen] == ["EHLO", "MAIL", "RCPT", "DATA"]
+
+
+async def test_a_plain_function_may_be_handle_command() -> None:
+    class Plain:
+        def handle_COMMAND(self, server: SMTP, session: Session, envelope: Envelope, verb: str, arg: str | None) -> str:
+            return f"250 2.0.0 {threading.current_thread() is not threading.main_thread()}"
+
+    async with talk(Plain(), is_greeted=False) as client:
+        await client.hear()
+        assert await client.ask("XYZZY") == "250 2.0.0 True"
+
+
+async def test_a_line_that_is_no_command_is_not_shown() -> None:
+    handler = Answering()
+    async with talk(handler) as client:
+        assert (await client.ask("")).startswith("500 ")
+    assert [verb for verb, _ in handler.seen] == ["EHLO"]
+
+
+async def test_a_refused_session_stays_refused() -> None:
+    class Closed(Answering):
+        async def handle_CONNECT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+            return "554 No"
+
+    handler = Closed(NOOP="250 2.0.0 Yes", QUIT="221 2.0.0 Well")
+    async with talk(handler, is_greeted=False) as client:
+        assert await client.ask() == "554 No"
+        assert (await client.ask("NOOP")).startswith("503 ")
+        assert await client.ask("QUIT") == "221 2.0.0 Well"
+    assert handler.seen == [("QUIT", None)]
+
+
+async def test_what_handle_command_answers_counts_as_a_command() -> None:
+    async with talk(Answering(NOOP="250 2.0.0 Yes"), command_call_limit=2) as client:
+        assert await client.ask("NOOP") == await client.ask("NOOP") == "250 2.0.0 Yes"
+        assert (await client.ask("NOOP")).startswith("421 ")
+
+
+async def test_what_handle_command_raises_is_an_error_of_the_client() -> None:
+    async with talk(Answering(NOOP=ProtocolError("a secret", text="Not here")), error_limit=2) as client:
+        assert "Not here" in await client.ask("NOOP")
+        assert "Not here" in await client.ask("NOOP")
+        assert (await client.hear()).startswith("421 ")
+
+
+@pytest.mark.parametrize("mistake", [RuntimeError("oops"), "354 Go on", "no status"])
+async def test_a_handle_command_that_fails_is_the_servers_fault(mistake: Status | Exception) -> None:
+    async with talk(Answering(NOOP=mistake)) as client:
+        assert await client.ask("NOOP") == INTERNAL_ERROR
+        assert await client.ask("RSET") == "250 2.0.0 OK"
+        assert client.server._stats.hook_exceptions == 1
+
+
+@with_fake_clock
+async def test_a_handle_command_that_takes_too_long_is_cancelled() -> None:
+    class Slow:
+        async def handle_COMMAND(
+            self, server: SMTP, session: Session, envelope: Envelope, verb: str, arg: str | None
+        ) -> None:
+            if verb == "NOOP":
+                await asyncio.sleep(1000)
+
+    async with talk(Slow(), hook_timeout=10) as client:
+        await client.say("NOOP")
+        await pass_time(11)
+        assert await client.hear() == INTERNAL_ERROR
+        assert await client.ask("RSET") == "250 2.0.0 OK"
+
+
+async def test_a_refusal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with talk(Answering(NOOP="450 4.2.0 Not this", XYZZY="450 4.2.0 Nor this")) as client:
+        with caplog.at_level(logging.INFO, "ehlo.smtp"):
+            await client.ask("NOOP")
+            await client.ask("XYZZY")
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records[:2]] == [
+        "NOOP refused by handle_COMMAND: 450 4.2.0 Not this",
+        "? refused by handle_COMMAND: 450 4.2.0 Nor this",
+    ]
+
+
+async def test_mail_data_behind_a_data_that_handle_command_answered_are_not_run() -> None:
+    handler = Answering(DATA="451 4.3.0 Later")
+    async with talk(handler) as client:
+        await client.begin()
+        assert await client.ask("DATA", "NOOP", ".") == "451 4.3.0 Later"
+        assert (await client.hear()).startswith("421 ")
+    assert ("NOOP", None) not in handler.seen
+
+
+async def test_a_failure_at_data_keeps_what_follows_from_being_run() -> None:
+    handler = Answering(DATA=RuntimeError("oops"))
+    async with talk(handler) as client:
+        await client.begin()
+        assert await client.ask("DATA", "NOOP", ".") == INTERNAL_ERROR
+        assert (await client.hear()).startswith("421 ")
+    assert ("NOOP", None) not in handler.seen
+
+
+@pytest.mark.parametrize("answer", ["452 4.3.1 Full", RuntimeError("oops"), ProtocolError(text="No")])
+async def test_the_chunks_behind_a_refused_one_make_no_message(answer: Status | Exception) -> None:
+    handler = Answering()
+    async with talk(handler) as client:
+        await client.begin()
+        await client.feed(b"BDAT 4\r\nNOOP")
+        assert (await client.hear()).startswith("250 ")
+        handler.answers["BDAT"] = answer
+        await client.feed(b"BDAT 6\r\nQUIT\r\n")
+        assert (await client.hear())[0] in "45"
+        handler.answers.clear()
+        await client.feed(b"BDAT 6 LAST\r\nRSET\r\n")
+        assert (await client.hear()).startswith("503 ")
+        assert await client.is_usable()
+    assert handler.envelopes == []
+
+
+async def test_the_chunks_behind_a_refused_first_one_make_no_message() -> None:
+    handler = Answering(BDAT="452 4.3.1 Full")
+    async with talk(handler) as client:
+        await client.begin()
+        await client.feed(b"BDAT 4\r\nNOOP")
+        assert await client.hear() == "452 4.3.1 Full"
+        handler.answers.clear()
+        await client.feed(b"BDAT 6 LAST\r\nRSET\r\n")
+        assert (await client.hear()).startswith("503 ")
+    assert handler.envelopes == []
+
+
+class Closing(Recorder):
+    """Disconnects at one hook."""
+
+    def __init__(self, at: str, *, abort: bool = False) -> None:
+        super().__init__()
+        self.at = at
+        self.abort = abort
+        self.verbs: list[str] = []
+
+    def _look(self, server: SMTP, where: str) -> None:
+        if where == self.at:
+            server.disconnect(abort=self.abort)
+
+    async def handle_CONNECT(self, server: SMTP, session: Session, envelope: Envelope) -> None:
+        self._look(server, "CONNECT")
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> None:
+        self._look(server, "RCPT")
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> None:
+        await super().handle_DATA(server, session, envelope)
+        self._look(server, "DATA")
+
+    async def handle_COMMAND(
+        self, server: SMTP, session: Session, envelope: Envelope, verb: str, arg: str | None
+    ) -> None:
+        self.verbs.append(verb)
+        self._look(server, f"COMMAND {verb}")
+
+
+DIALOGUE = ("EHLO client.example", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.com>", "DATA", "Hello", ".")
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("CONNECT", []),
+        ("COMMAND EHLO", ["220"]),
+        ("COMMAND RCPT", ["220", "250", "250"]),
+        ("RCPT", ["220", "250", "250"]),
+        ("COMMAND DATA", ["220", "250", "250", "250"]),
+        ("DATA", ["220", "250", "250", "250", "354"]),
+    ],
+)
+async def test_a_hook_may_disconnect_without_a_reply(at: str, said: list[str]) -> None:
+    handler = Closing(at)
+    async with talk(handler, is_greeted=False) as client:
+        await client.say(*DIALOGUE, "NOOP")
+        assert [reply[:3] for reply in await client.hear_all()] == said
+        assert client.transport.is_closing()
+    assert handler.reasons == [Disconnect.CLOSED]
+    assert "NOOP" not in handler.verbs
+
+
+async def test_a_hook_may_disconnect_twice() -> None:
+    class Twice(Recorder):
+        async def handle_COMMAND(self, server: SMTP, *args: Any) -> None:
+            server.disconnect()
+            server.disconnect(abort=True)
+
+    handler = Twice()
+    async with talk(handler, is_greeted=False) as client:
+        assert (await client.ask("NOOP")).startswith("220 ")
+        assert await client.is_over()
+    assert handler.reasons == [Disconnect.CLOSED]
+
+
+@pytest.mark.parametrize("abort", [False, True])
+async def test_a_real_client_sees_an_end_or_a_reset(abort: bool) -> None:
+    async with serve(Closing("COMMAND NOOP", abort=abort), "127.0.0.1", 0, hostname="mx.test") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert (await reader.readline()).startswith(b"220 ")
+        writer.write(b"NOOP\r\n")
+        if abort:
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+        else:
+            assert await reader.read() == b""
+        writer.close()

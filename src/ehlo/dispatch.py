@@ -12,6 +12,8 @@ import contextvars
 import functools
 import inspect
 import logging
+import socket
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Unpack
 
@@ -31,7 +33,7 @@ from ehlo.errors import (
 )
 from ehlo.hooks import Status, as_reply, encode_answer
 from ehlo.net.clients import UNLIMITED, Client
-from ehlo.net.connection import Connection
+from ehlo.net.connection import CLOSING_TIME, Connection
 from ehlo.net.limits import ConnectionRefused, EarlyTalker
 from ehlo.protocol.commands import (
     AUTH_LINE_LIMIT,
@@ -61,6 +63,7 @@ INTERNAL_ERROR = "451 4.3.0 Internal error, try again later"
 AUTHENTICATION_FAILURE = "454 4.7.0 Temporary authentication failure"  # RFC 4954 §6
 
 _DEFAULTS = Settings()
+_LINGER_NOT = struct.pack("ii", 1, 0)  # on Windows two shorts, of which it takes the first four octets
 _COMMAND, _CONNECTED = Framing.COMMAND, Stage.CONNECTED
 
 # What most commands are answered, encoded.
@@ -91,6 +94,7 @@ class Dispatcher(Connection):
     __slots__ = (
         "_accepted_recipients",
         "_announced_chunk",
+        "_asks_first",
         "_auth_failures",
         "_calls",
         "_chunk",
@@ -170,6 +174,7 @@ class Dispatcher(Connection):
         self._errors = 0
         self._calls: dict[str, int] | None = {} if settings.call_limits else None
         self._counts_commands = self._calls is not None
+        self._asks_first = "COMMAND" in shared.hooks
         self._stats = shared.stats
 
     @property
@@ -204,6 +209,34 @@ class Dispatcher(Connection):
     def end_session(self, why: Disconnect = Disconnect.QUIT) -> None:
         """Close after the command that runs now."""
         self._farewell = why
+
+    def disconnect(self, *, abort: bool = False) -> None:
+        """Close without a further reply; nothing more that the client has sent is taken.
+
+        What was said before still goes out.  ``abort``: it does not, and the connection is reset.  To be called in the
+        loop.
+        """
+        if self._is_lost:
+            return
+        transport = self.transport
+        if abort:
+            self._reset_on_close()
+            transport.abort()
+        else:
+            self._flush()
+            if transport.get_write_buffer_size():
+                self.loop.call_later(CLOSING_TIME, transport.abort)
+            transport.close()
+        self._framer.discard()
+        self._farewell = Disconnect.CLOSED
+        self._is_lost = self._has_eof = True  # nothing can be written any more, and whoever tries learns that
+
+    def _reset_on_close(self) -> None:
+        """Have the system answer the client with RST instead of FIN."""
+        maybe_socket = self.transport.get_extra_info("socket")
+        if maybe_socket is not None:
+            # Zero seconds to linger: drop what is unsent, and reset.
+            maybe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
 
     async def check_helo_needed(self, helo: str = "HELO") -> bool:
         """Whether the client has not said HELO, EHLO or LHLO; if so it is told."""
@@ -389,6 +422,8 @@ class Dispatcher(Connection):
                 if entry.command.has_chunk:
                     self._announced_chunk = parse_chunk(arg)
                     self._expect_chunk(self._announced_chunk.size)
+            if self._asks_first and await self._is_answered(verb, entry, arg):
+                return
             await self._admit(verb, entry, len(line) + 2)(self, arg)
         except (Goodbye, SessionEnded):
             raise
@@ -402,6 +437,35 @@ class Dispatcher(Connection):
                 raise
             failure = expired or HandlerError("waited for something that was cancelled")
             await self._say(verb, await self._apology(verb, failure))
+
+    async def _is_answered(self, verb: str, entry: VerbEntry | None, arg: str | None) -> bool:
+        """Whether ``handle_COMMAND`` answers this command, so that it is not run."""
+        if self._refusal is not None and verb != "QUIT":
+            return False  # what answers everything answers this
+        status: Status | None = None
+        is_fine = False
+        try:
+            status = await self._call_handler_hook("COMMAND", verb, arg)
+            if self._farewell is Disconnect.CLOSED:
+                raise Disconnected("by the handler")
+            is_fine = status is None or encode_answer(status, utf8=self.envelope.smtp_utf8).code < 400
+        except (ProtocolError, SessionEnded):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a hook raises must not end the session
+            status = await self._apology(verb, error)
+        finally:
+            if not is_fine and entry is not None and entry.command.has_chunk:
+                # RFC 3030 §2: the chunks that are in the pipeline already are no part of a message any more.
+                self._set_rset_state()
+        if status is None:
+            return False
+        if self._counts_commands:
+            self._count_command(verb, entry)
+        if not is_fine:
+            log.info("session %s: %s refused by handle_COMMAND: %s", self.session.id, self._verb, as_reply(status))
+        await self._say(verb, status)
+        self._check_what_follows(verb)
+        return True
 
     def _admit(self, verb: str, entry: VerbEntry | None, length: int) -> Verb:
         """What runs a verb that is known, short enough and allowed now; raises what is wrong with another."""
