@@ -151,6 +151,23 @@ def test_every_tab_shows_its_part_of_a_message(served: Served, open_page: Callab
         expect(page).to_have_url(f"{served.url}#/message/1/{tab.lower()}")
 
 
+def test_what_is_wrong_is_counted_on_the_tab_and_listed_in_it(served: Served, open_page: Callable[..., Page]) -> None:
+    with served.client() as smtp:
+        smtp.sendmail(
+            "anna@acme.test", ["bob@acme.test"], "From: anna@acme.test\r\nSubject: <b>Lunch</b>\r\n\r\nAt one?\r\n"
+        )
+    page = open_page("#/message/1")
+    tab = page.get_by_role("tab", name="Check")
+    expect(tab).to_contain_text("errors and warnings")
+    tab.click()
+    expect(page).to_have_url(f"{served.url}#/message/1/check")
+    finding = page.locator(".finding", has_text="no-message-id")
+    expect(finding).to_have_attribute("data-severity", "warning")
+    expect(finding).to_contain_text("RFC 5322")
+    counted = page.locator('.finding[data-severity="error"], .finding[data-severity="warning"]').count()
+    expect(tab.locator(".count")).to_have_text(f"{counted} errors and warnings")
+
+
 def test_an_attachment_can_be_downloaded(served: Served, open_page: Callable[..., Page]) -> None:
     served.send(mail("Invoice", files=[("invoice 1.pdf", b"%PDF-1.4 of bytes", "application/pdf")]))
     page = open_page("#/message/1")

@@ -12,6 +12,7 @@ import pytest
 
 from ehlo.inbox.inbox import Inbox
 from ehlo.inbox.message import Message
+from ehlo.report.examples import mail as right_mail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -283,3 +284,32 @@ def test_it_tells_where_it_is(inbox: Inbox) -> None:
 def test_the_name_of_an_inbox_is_one_that_the_page_can_use(server: Inbox, name: str | None) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9@+._-]{0,63}", server.new(name).name)
     assert server.new(name).name != server.new(name).name
+
+
+# What is wrong
+
+
+def test_a_message_that_is_clean_says_nothing(inbox: Inbox) -> None:
+    with smtplib.SMTP(inbox.host, inbox.port, "client.sender.example") as client:
+        client.sendmail("anna@sender.example", ["bob@receiver.example"], right_mail().raw)
+    message = inbox.wait()
+    inbox.assert_clean(message)
+    assert message.report.is_clean
+
+
+def test_a_message_that_is_not_clean_says_what_is_wrong_with_it_and_with_the_client(inbox: Inbox) -> None:
+    with smtplib.SMTP(inbox.host, inbox.port) as client:
+        client.helo("client.sender.example")
+        client.sendmail("anna@sender.example", ["bob@receiver.example"], right_mail(message_id=None).raw)
+    message = inbox.wait()
+    with pytest.raises(
+        AssertionError, match=r"is not clean:\nwarning no-message-id.*\nwarning helo \(command 1, HELO\)"
+    ):
+        inbox.assert_clean(message)
+    inbox.assert_clean(message, ignore=["no-message-id", "helo"])
+
+
+def test_a_rule_that_is_misspelt_is_an_error(inbox: Inbox) -> None:
+    send(inbox)
+    with pytest.raises(ValueError, match="no such rule: no-message"):
+        inbox.assert_clean(inbox.wait(), ignore=["no-message"])

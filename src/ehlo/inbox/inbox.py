@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ehlo.inbox.criteria import Criteria
 from ehlo.inbox.errors import StoreClosed
 from ehlo.inbox.explain import describe, explain, list_messages
+from ehlo.inbox.faults import FaultsInForce
 from ehlo.inbox.message import Message
 from ehlo.inbox.records import DEFAULT_INBOX, SessionRecord, Summary
 from ehlo.inbox.running import Running
@@ -27,7 +28,10 @@ from ehlo.inbox.shelf import Shelf
 if TYPE_CHECKING:
     import os
     import ssl
+    from collections.abc import Collection
     from pathlib import Path
+
+    from ehlo.inbox.faults.handler import Given
 
 TIMEOUT = 5.0
 """Seconds that ``wait`` waits, unless told otherwise."""
@@ -123,6 +127,7 @@ class Inbox:
         if shelf is None:
             return
         shelf.close()
+        self._running.faults.clear(port=self._port)
         if self._is_owner:
             self._running.stop()
             return
@@ -244,6 +249,28 @@ class Inbox:
         criteria = Criteria(to, from_, subject, q)
         if await self._shelf.wait_async(lambda: self._first(criteria), within) is not None:
             raise AssertionError(self._objection(criteria))
+
+    # What is wrong
+
+    def assert_clean(self, message: Message, *, ignore: Collection[str] = ()) -> None:
+        """``AssertionError`` that lists what is wrong with a message, or with how it was sent, if anything is.
+
+        Notices do not count.  ``ignore`` names rules that do not matter here; ``ValueError`` for one there is not.
+        """
+        report = message.report.without(ignore)
+        if not report.is_clean:
+            raise AssertionError(f"{message!r} is not clean:\n{report}")
+
+    # What goes wrong on purpose
+
+    def faults(self, scenario: Given) -> FaultsInForce:
+        """Let delivery to this inbox fail as a scenario says: in a ``with`` block, or until it stops, or to its end.
+
+        ``scenario`` is the name of a ready one, TOML, or a dict of the same shape; ``ScenarioError`` if it cannot be.
+        ``fired`` of what is returned says which rules fired.
+        """
+        self._shelf  # noqa: B018 - raises where there is nothing to fail
+        return FaultsInForce(self._running.faults, scenario, self._port)
 
     # What is there
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ehlo.inbox.records import EnvelopeRecord, Parsed, SessionRecord
+    from ehlo.report import Report
 
     SessionFinder = Callable[[str], SessionRecord | None]
 
@@ -150,6 +151,13 @@ class Message(EmailMessage):
             for part in self._content.parts
             if part.is_attachment
         ]
+
+    @property
+    def report(self) -> Report:
+        """What is wrong with it, and with how it was sent; print it, or see ``Inbox.assert_clean``."""
+        from ehlo.inbox.checking import report_on, subject_of  # noqa: PLC0415 - the rules take longer than all else
+
+        return report_on(subject_of(self.raw, self.envelope, self.session_id, self.session))
 
     @cached_property
     def _content(self) -> Parsed:

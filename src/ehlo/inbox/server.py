@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from ehlo.controller import SMTPServer, serve
 from ehlo.inbox.accounts import Accounts
 from ehlo.inbox.catcher import Catcher, Observer
+from ehlo.inbox.checking import Checker
 from ehlo.inbox.events import Hub
+from ehlo.inbox.faults import FaultHandler, Faults
 from ehlo.inbox.indexer import Indexer
 from ehlo.inbox.logins import AnyLogin, KnownLogins
 from ehlo.inbox.patterns import PatternProcess
@@ -101,6 +103,7 @@ class InboxServer:
         self.accounts = Accounts(self.store) if accounts is None else accounts
         self.catcher = Catcher(self.store, self.accounts, observer=observer)
         self.patterns = PatternProcess()
+        self.checker = Checker()
         self.auth: Literal["any", "users"] = auth
         self.release = tuple(release)
         self.is_indexed = is_indexed
@@ -116,7 +119,8 @@ class InboxServer:
             tls_context=tls_context,
             bare_newlines=BareNewlines.KEEP,
         )
-        self._handler: object = self.catcher if wrap is None else wrap(self.catcher)
+        self.faults = Faults()
+        self._handler = FaultHandler(self.catcher if wrap is None else wrap(self.catcher), self.faults, note=_note)
         self._smtp, self._smtps, self._web_address = smtp, smtps, web
         self._web_tls = web_tls
         self._servers: list[SMTPServer] = []
@@ -251,6 +255,7 @@ class InboxServer:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ehlo-inbox")
         stack.push_async_callback(self._in_default_thread, partial(self._threads.shutdown, cancel_futures=True))
         stack.push_async_callback(self._in_default_thread, self.patterns.close)
+        stack.push_async_callback(self._in_default_thread, self.checker.close)
         if self.is_indexed:
             indexer = Indexer(self.store)
             indexer.start()
@@ -345,6 +350,10 @@ class InboxServer:
         await asyncio.get_running_loop().run_in_executor(None, function)
 
     _grace = GRACE
+
+
+def _note(server: RecordingSMTP, text: str) -> None:
+    server.note(text)
 
 
 def is_loopback(host: str | None) -> bool:

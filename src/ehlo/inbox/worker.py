@@ -34,7 +34,7 @@ READY = COUNT.pack(0)
 def main(text_limit: str, memory_limit: str) -> int:
     """Answer until nobody asks any more; give the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes our input
-    _be_modest(int(memory_limit))
+    be_modest(int(memory_limit))
     limits = Limits(text=int(text_limit))
     source, target = sys.stdin.buffer, sys.stdout.buffer
     target.write(READY)
@@ -56,7 +56,7 @@ def _read_message(source: BinaryIO) -> tuple[int, bytes]:
     return size, source.read(sent)
 
 
-def _be_modest(memory: int) -> None:
+def be_modest(memory: int) -> None:
     """Let allocation fail here before it fails for everybody, and the server go first; as far as the system can."""
     if hasattr(os, "nice"):
         os.nice(5)

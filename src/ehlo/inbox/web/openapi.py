@@ -244,6 +244,17 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(404,),
     ),
     Operation(
+        name="report_message",
+        method="GET",
+        path="/messages/{id}/report",
+        tag="messages",
+        summary="What is wrong with it, and with how it was sent",
+        description="By the rules of `ehlo.report`, the worst first. Nobody is asked anything for it.",
+        parameters=(_MESSAGE_ID,),
+        answers={200: _json("Report")},
+        errors=(404, 503),
+    ),
+    Operation(
         name="release_message",
         method="POST",
         path="/messages/{id}/release",
@@ -311,6 +322,17 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(404,),
     ),
     Operation(
+        name="record_session",
+        method="GET",
+        path="/sessions/{id}/recording",
+        tag="sessions",
+        summary="A session with the messages that it brought, as a file for `ehlo replay`",
+        description="Credentials are not in it, nor mail data that was not accepted.",
+        parameters=(Parameter("id", {"type": "string", "pattern": "^[0-9a-z-]{1,64}$"}, place="path"),),
+        answers={200: _json("Recording")},
+        errors=(404,),
+    ),
+    Operation(
         name="list_inboxes",
         method="GET",
         path="/inboxes",
@@ -375,6 +397,7 @@ _ERRORS = {
     422: "A parameter or the body is not as described.",
     429: "Too many at once.",
     502: "The other server did not take it.",
+    503: "It takes too long.",
     507: "It could not be stored.",
 }
 _ALWAYS = (401, 403)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 if TYPE_CHECKING:
     from ehlo.inbox.records import EnvelopeRecord, InboxCount, Line, Link, Parsed, Part, SessionRecord, Summary
+    from ehlo.report import Report
 
 
 class Json(Response):
@@ -112,6 +113,23 @@ def part(record: Part) -> dict[str, Any]:
 def link(record: Link) -> dict[str, str]:
     """``Link``."""
     return {"url": record.url, "text": record.text, "origin": record.origin}
+
+
+def report(record: Report) -> dict[str, Any]:
+    """``Report``."""
+    return {
+        "is_clean": record.is_clean,
+        "findings": [
+            {
+                "rule": one.rule,
+                "severity": str(one.severity),
+                "place": one.place,
+                "text": one.text,
+                "source": one.source,
+            }
+            for one in record.findings
+        ],
+    }
 
 
 def session(record: SessionRecord) -> dict[str, Any]:

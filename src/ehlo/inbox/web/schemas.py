@@ -160,6 +160,21 @@ SCHEMAS: dict[str, Schema] = {
             "problem": MAYBE_TEXT | {"description": "Why it could not be read in full."},
         }
     ),
+    "Finding": record(
+        {
+            "rule": TEXT | {"description": "What `ignore` names."},
+            "severity": {"type": "string", "enum": ["error", "warning", "notice"]},
+            "place": TEXT | {"description": "Where: a line, a part, a command; empty for the whole."},
+            "text": TEXT,
+            "source": TEXT | {"description": "Who says so: an RFC with its section, or another document."},
+        }
+    ),
+    "Report": record(
+        {
+            "is_clean": FLAG | {"description": "Nothing worse than a notice."},
+            "findings": array(ref("Finding")) | {"description": "The worst first."},
+        }
+    ),
     "Messages": record(
         {
             "messages": array(ref("Summary")),
@@ -221,6 +236,13 @@ SCHEMAS: dict[str, Schema] = {
         }
     ),
     "SessionWithTranscript": record(_SESSION | {"transcript": array(ref("Line"))}),
+    "Recording": record(
+        {
+            "format": {"type": "string", "enum": ["ehlo-session-1"]},
+            "session": ref("SessionWithTranscript"),
+            "messages": array(record({"raw": TEXT | {"description": "In base64."}})),
+        }
+    ),
     "Inbox": record({"name": TEXT, "messages": COUNT, "unread": COUNT, "login": MAYBE_TEXT, "expires_at": MAYBE_TIME}),
     "Inboxes": record({"inboxes": array(ref("Inbox"))}),
     "NewInbox": record(

@@ -1,13 +1,14 @@
 // One message: its head, what was found in it, and the tabs. What is in a tab, panels.js draws.
 
-import { address, getMessage } from "./api.js";
+import { address, getMessage, getReport } from "./api.js";
+import { countIn, worst } from "./check.js";
 import { bdi, h, icon, iconButton, isWebLink, outLink, redraw } from "./dom.js";
 import { copy } from "./feedback.js";
 import { drawPanel } from "./panels.js";
 import { here, link, TABS } from "./route.js";
 import { fileName, person, plural, size, time } from "./words.js";
 
-const LABELS = { html: "HTML", text: "Text", headers: "Headers", parts: "Parts", raw: "Raw", session: "Session" };
+const LABELS = { html: "HTML", text: "Text", headers: "Headers", parts: "Parts", raw: "Raw", session: "Session", check: "Check" };
 const LINKS_SHOWN = 3;
 const FILES_SHOWN = 3;
 const CODES_SHOWN = 3;
@@ -22,6 +23,7 @@ export class Reader {
   #actions;
   #aborter = new AbortController();
   #isRemoteAllowed = false;
+  #report = null;
 
   constructor(place, actions) {
     this.#place = place;
@@ -53,6 +55,7 @@ export class Reader {
       if (signal.aborted) return;
       this.message = message;
       this.#isRemoteAllowed = false;
+      this.#check();
       this.#draw();
       this.#actions.onLoaded(message);
     } catch (error) {
@@ -71,6 +74,7 @@ export class Reader {
     if (!fresh || this.message?.id !== id) return;
     this.message = fresh;
     this.#draw();
+    this.#report?.then((report) => this.#countFindings(report), () => {});
   }
 
   /** Flags that changed elsewhere. */
@@ -85,6 +89,20 @@ export class Reader {
   drawBar() {
     const bar = this.message ? this.#place.querySelector(".message-bar") : null;
     if (bar) redraw(bar, ...this.#bar().childNodes);
+  }
+
+  /** Have it checked; the tab says how much was found. */
+  #check() {
+    const { message } = this;
+    this.#report = getReport(message.id, this.#aborter.signal);
+    this.#report.then((report) => this.message?.id === message.id && this.#countFindings(report), () => {}); // the tab shows why
+  }
+
+  #countFindings(report) {
+    const count = countIn(report);
+    const tab = this.#place.querySelector("#tab-check");
+    tab?.querySelector(".count")?.remove();
+    if (count) tab?.append(h("span.count", { "data-severity": worst(report), title: "Errors and warnings" }, count, h("span.sr-only", {}, " errors and warnings")));
   }
 
   #fail(error, id) {
@@ -153,6 +171,7 @@ export class Reader {
     drawPanel(panel, tab, this.message, {
       isRemoteAllowed: this.#isRemoteAllowed,
       signal: this.#aborter.signal,
+      report: this.#report,
       allowRemote: () => {
         this.#isRemoteAllowed = true;
         this.#drawPanel();

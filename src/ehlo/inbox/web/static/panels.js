@@ -2,6 +2,7 @@
 // without an origin, of an address that sanitises it.
 
 import { address, getRaw, getSession } from "./api.js";
+import { check } from "./check.js";
 import { segments } from "./dialogs.js";
 import { bdi, h, icon, iconButton, isWebLink, outLink } from "./dom.js";
 import { copy } from "./feedback.js";
@@ -16,9 +17,9 @@ const KEY_HEADERS = new Set(["from", "to", "cc", "bcc", "reply-to", "subject", "
 // Showing an SVG would be safe as an image; as a document of its own it is a program.
 const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"]);
 
-const DRAW = { html, text, headers, parts, raw, session };
+const DRAW = { html, text, headers, parts, raw, session, check };
 
-/** Fill the panel of a tab. `view` is {isRemoteAllowed, allowRemote, signal}. */
+/** Fill the panel of a tab. `view` is {isRemoteAllowed, allowRemote, signal, report}. */
 export async function drawPanel(panel, tab, message, view) {
   panel.classList.add(`${tab}-panel`);
   try {

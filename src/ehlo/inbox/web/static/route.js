@@ -3,7 +3,7 @@
 //   #/message/12                  #/search/from%3Aacme/message/12/headers
 //   #/inbox/team-a/search/order   #/sessions/refused/session/s31a0       #/setup
 
-export const TABS = ["html", "text", "headers", "parts", "raw", "session"];
+export const TABS = ["html", "text", "headers", "parts", "raw", "session", "check"];
 
 const EMPTY = { inbox: "", view: "messages", q: "", refused: false, message: null, tab: null, session: null, setup: false };
 

@@ -1,0 +1,222 @@
+"""What is wrong with a message that was caught: the rules of ``ehlo.report``, over what the inbox knows of it.
+
+Knows what the rules have to be given.  ``Checker`` asks them in a process of its own, which is ended when it takes too
+long: a message is what somebody else made of it, and a server has other things to do.  The process is started when it
+is first needed, and is given one message at a time:
+
+    question = length(4) length*OCTET size(8) size*OCTET    ; JSON, and the message
+    answer   = length(4) length*OCTET                       ; JSON
+
+Both begin with an answer of no octets, which says that the process is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from ehlo.report import Dialogue, Finding, Mail, Report, Severity, check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+    from ehlo.inbox.records import EnvelopeRecord, SessionRecord
+
+LENGTH: Final = struct.Struct("<I")
+SIZE: Final = struct.Struct("<Q")
+
+OCTETS: Final = 16 << 20
+"""Of a larger message only the beginning is checked."""
+SECONDS: Final = 10.0
+"""For one message."""
+START_SECONDS: Final = 60.0
+MEMORY: Final = 1 << 30
+KEPT: Final = 500
+"""Reports that need not be made again."""
+TEXT: Final = 1000
+"""Characters of what a finding says."""
+
+_SCRIPT = Path(__file__).with_name("check_worker.py")
+
+# What the end of a session says cannot be held against one that goes on.
+_OF_THE_END = {"no-quit"}
+
+
+class CheckFailed(Exception):
+    """There is no report: it took too long, or the process ended.  The text is for the user."""
+
+
+class Subject(NamedTuple):
+    """A message with what is known of its way here.  ``maybe_envelope`` None: it was not brought by SMTP."""
+
+    raw: bytes
+    size: int
+    maybe_envelope: EnvelopeRecord | None
+    maybe_session: SessionRecord | None
+
+
+def subject_of(raw: bytes, envelope: EnvelopeRecord, session_id: str, maybe_session: SessionRecord | None) -> Subject:
+    """For the whole of a message.  Without a session it was put in by hand, and its envelope is made up."""
+    return Subject(raw, len(raw), envelope if session_id else None, maybe_session)
+
+
+def report_on(subject: Subject) -> Report:
+    """Check here and now."""
+    return _report(subject.raw, _facts(subject))
+
+
+class Checker:
+    """Checks messages in a process.  ``check`` may be called in any thread.  ``script`` is what the process runs."""
+
+    def __init__(self, *, seconds: float = SECONDS, script: Path = _SCRIPT) -> None:
+        self._seconds = seconds
+        self._script = script
+        # One thread: who else asks waits there, and what he asks about is not read before it is his turn.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ehlo-inbox-check")
+        self._kept: OrderedDict[object, Report] = OrderedDict()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def check(self, key: object, load: Callable[[], Subject]) -> Future[Report]:
+        """Check what ``load`` gives, unless there is a report by that key; ``CheckFailed``, and what ``load`` raises.
+
+        A session that goes on may yet be the subject of other findings: of it nothing is kept.
+        """
+        return self._thread.submit(self._check, key, load)
+
+    def close(self) -> None:
+        """End the process, after what it is at."""
+        self._thread.shutdown(cancel_futures=True)
+        self._end()
+
+    def _check(self, key: object, load: Callable[[], Subject]) -> Report:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        subject = load()
+        report = self._ask(subject)
+        if subject.maybe_session is None or subject.maybe_session.ended_at is not None:
+            self._kept[key] = report
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return report
+
+    def _ask(self, subject: Subject) -> Report:
+        raw = subject.raw[:OCTETS]
+        question = json.dumps(_facts(subject)).encode()
+        process = self._running()
+        killer = threading.Timer(self._seconds, process.kill)
+        killer.start()
+        answer = None
+        try:
+            stdin = cast("IO[bytes]", process.stdin)
+            stdin.write(LENGTH.pack(len(question)) + question + SIZE.pack(len(raw)))
+            stdin.write(raw)
+            stdin.flush()
+            answer = _read_answer(process)
+        except OSError:
+            answer = None
+        finally:
+            killer.cancel()
+            if answer is None:
+                self._end()
+        if answer is None:
+            raise CheckFailed("the message could not be checked: it takes too long, or too much memory")
+        return findings_from(json.loads(answer))
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package
+                [sys.executable, "-P", str(self._script), str(MEMORY)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            self._process = process
+            killer = threading.Timer(START_SECONDS, process.kill)
+            killer.start()
+            try:
+                is_ready = _read_answer(process) == b""
+            finally:
+                killer.cancel()
+            if not is_ready:
+                self._end()
+                raise CheckFailed("the process that checks messages does not start")
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                try:
+                    cast("IO[bytes]", pipe).close()
+                except OSError:  # what could not be written before it ended
+                    continue
+
+
+def _read_answer(process: subprocess.Popen[bytes]) -> bytes | None:
+    stdout = cast("IO[bytes]", process.stdout)
+    head = stdout.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    (length,) = LENGTH.unpack(head)
+    answer = stdout.read(length)
+    return answer if len(answer) == length else None
+
+
+# What the process is told, and what it tells
+
+
+def _facts(subject: Subject) -> dict[str, Any]:
+    envelope, session = subject.maybe_envelope, subject.maybe_session
+    return {
+        "size": subject.size,
+        "mail_from": None if envelope is None else envelope.mail_from,
+        "rcpt_tos": [] if envelope is None else envelope.rcpt_tos,
+        "options": [] if envelope is None else envelope.mail_options,
+        "lines": None if session is None else [[line.at, line.by, line.text] for line in session.transcript],
+        "is_over": session is None or session.ended_at is not None,
+    }
+
+
+def answer_to(question: bytes, raw: bytes) -> bytes:
+    """In the process: check a message."""
+    report = _report(raw, json.loads(question))
+    return json.dumps(
+        [[one.rule, one.severity, one.place[:TEXT], one.text[:TEXT], one.source] for one in report.findings]
+    ).encode()
+
+
+def findings_from(answer: list[list[Any]]) -> Report:
+    """What ``answer_to`` said."""
+    return Report(
+        tuple(Finding(rule, Severity(severity), place, text, source) for rule, severity, place, text, source in answer)
+    )
+
+
+class _Line(NamedTuple):
+    at: float
+    by: str
+    text: str
+
+
+def _report(raw: bytes, facts: Mapping[str, Any]) -> Report:
+    mail = Mail(
+        raw,
+        facts["mail_from"],
+        tuple(facts["rcpt_tos"]),
+        tuple(facts["options"]),
+        facts["size"] if facts["size"] > len(raw) else None,
+    )
+    lines = facts["lines"]
+    report = check(mail, None if lines is None else Dialogue(tuple(_Line(*line) for line in lines)))
+    return report if facts["is_over"] else report.without(_OF_THE_END)
