@@ -8,6 +8,9 @@ Settings                ehlo.settings      everything that a server can be told
 Reply, errors           ehlo.protocol, ehlo.errors
                         ehlo.protocol      lines, mail data, grammar, SASL: octets only, no I/O
                         ehlo.net           transports, time, TLS, sockets, the watchdog
+                        ehlo.inbox         the mail catcher: store, API, page; Inbox for tests
+                        ehlo.report        what is wrong with a message
+                        ehlo.compat        aiosmtpd's names, for programs that were written for it
                         ehlo.testing       fakes for your tests
                         ehlo.cli           the command line
 """
