@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Coroutine
 
+    from ehlo.inbox.faults import Faults
     from ehlo.inbox.records import SessionRecord, Summary
 
     T = TypeVar("T")
@@ -97,6 +98,11 @@ class Running:
     def close_listener(self, port: int) -> None:
         """Listen there no more."""
         self._call(self._running.close_listener(port))
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong on purpose."""
+        return self._running.faults
 
     def session(self, session_id: str) -> SessionRecord | None:
         """A session, which may still be open."""

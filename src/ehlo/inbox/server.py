@@ -25,7 +25,7 @@ from ehlo.inbox.accounts import Accounts
 from ehlo.inbox.catcher import Catcher, Observer
 from ehlo.inbox.checking import Checker
 from ehlo.inbox.events import Hub
-from ehlo.inbox.faults import FaultHandler, Faults
+from ehlo.inbox.faults import FaultHandler, Faults, Scenario
 from ehlo.inbox.indexer import Indexer
 from ehlo.inbox.logins import AnyLogin, KnownLogins
 from ehlo.inbox.patterns import PatternProcess
@@ -72,6 +72,7 @@ class InboxServer:
     that the web server goes by; ``release`` the servers that messages may be released to.  ``max_size`` in octets,
     None for any.  ``is_indexed``: whether messages are looked into, by a process; else that is done when one is opened.
     ``observer`` is called in a thread with each message.  ``wrap`` makes the handler of SMTP from the one that stores.
+    ``faults`` are in force from the beginning.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class InboxServer:
         is_indexed: bool = True,
         observer: Observer | None = None,
         wrap: Callable[[Catcher], object] | None = None,
+        faults: Scenario | None = None,
     ) -> None:
         if smtps is not None and tls_context is None:
             raise ValueError("smtps needs a tls_context")
@@ -120,6 +122,8 @@ class InboxServer:
             bare_newlines=BareNewlines.KEEP,
         )
         self.faults = Faults()
+        if faults is not None:
+            self.faults.set(faults)
         self._handler = FaultHandler(self.catcher if wrap is None else wrap(self.catcher), self.faults, note=_note)
         self._smtp, self._smtps, self._web_address = smtp, smtps, web
         self._web_tls = web_tls

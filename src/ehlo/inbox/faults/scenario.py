@@ -1,0 +1,385 @@
+"""Fault scenarios as they are written: TOML or a dict, made into frozen rules. Knows keys and types; matches nothing.
+
+A scenario is a list of rules.  A rule says when (``verb``, ``sender``, ``attempt`` ...) and what (``reply``, ``delay``,
+``disconnect`` ...).  What is misspelt or cannot be is refused by its name and place: a fault that never comes would
+make a test pass that proves nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+from ehlo.net.limits import Rate
+from ehlo.net.networks import Networks
+from ehlo.protocol.commands import COMMANDS
+from ehlo.protocol.replies import Reply
+
+RULE_LIMIT = 200
+LONGEST_PAUSE = 500.0
+"""Seconds; less than ``hook_timeout``, which would end it with a reply that no rule asks for."""
+
+CONNECT, END, ANY = "CONNECT", "END", "*"
+VERBS = frozenset({CONNECT, END, ANY, *COMMANDS})
+"""What a rule may be about: the connection, the commands, the end of the mail data."""
+
+Per = Literal["all", "session", "sender", "recipient", "peer", "triplet"]
+Ending = Literal["before", "after", "reset", "unanswered"]
+PERS = ("all", "session", "sender", "recipient", "peer", "triplet")
+ENDINGS = ("before", "after", "reset", "unanswered")
+
+GREYLISTED = "451 4.7.1 Greylisted, try again later"
+FULL = "452 4.2.2 Mailbox full"
+NO_TLS = "454 4.7.0 TLS not available"  # RFC 3207 §4
+GOING = "421 4.3.2 Service shutting down"
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+# attempt = first [ "-" last / "+" ]
+_ATTEMPT = re.compile(r"([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8})|(\+))?")
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be; the text says which key of which rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A glob, or ``/re/``; the case of letters does not count."""
+
+    text: str
+    expression: re.Pattern[str]
+
+    def matches(self, value: str) -> bool:
+        """Whether it does."""
+        return self.expression.search(value) is not None
+
+
+Patterns = tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Fires when all that is not None or empty applies; of several patterns, one will do.
+
+    ``first``, ``last`` are the attempts at which it fires, ``last`` None: all later ones too.  Times are in seconds,
+    ``drip`` in octets a second.
+    """
+
+    name: str
+    verbs: frozenset[str]
+    sender: Patterns = ()
+    recipient: Patterns = ()
+    login: Patterns = ()
+    helo: Patterns = ()
+    maybe_peers: Networks | None = None
+    first: int = 1
+    last: int | None = None
+    per: Per = "all"
+    maybe_age: float | None = None
+    maybe_rate: Rate | None = None
+    maybe_size_over: int | None = None
+    probability: float = 1.0
+    maybe_times: int | None = None
+    maybe_reply: str | None = None
+    delay: float = 0.0
+    maybe_stall_after: int | None = None
+    stall: float = 0.0
+    maybe_drip: float | None = None
+    maybe_ending: Ending | None = None
+    breaks_tls: bool = False
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def is_about_content(self) -> bool:
+        """Whether it lets the command pass and does something amid the mail data."""
+        return self.maybe_stall_after is not None or self.maybe_drip is not None
+
+    def describe(self) -> str:
+        """What it does, in a few words, for the record."""
+        words = [
+            (self.delay, f"delay {self.delay:g} s"),
+            (self.maybe_drip, f"drip {self.maybe_drip or 0:g} octets/s"),
+            (self.maybe_stall_after is not None, f"stall {self.stall:g} s after {self.maybe_stall_after} octets"),
+            (self.breaks_tls, "break TLS"),
+            (self.hidden, f"hide {' '.join(sorted(self.hidden))}"),
+            (self.maybe_reply, f"reply {self.maybe_reply}"),
+            (self.maybe_ending, f"disconnect {self.maybe_ending}"),
+        ]
+        return ", ".join(text for is_so, text in words if is_so)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Rules in their order: the first that fires wins.  ``text`` is the TOML it was made of, "" if it was a dict."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    description: str = ""
+    seed: int = 0
+    text: str = ""
+
+
+def ready_names() -> list[str]:
+    """The names of the scenarios that are there already."""
+    return sorted(file.name.removesuffix(".toml") for file in _library().iterdir() if file.name.endswith(".toml"))
+
+
+def ready_text(name: str) -> str:
+    """The TOML of one of them; ``ScenarioError`` if there is none of this name."""
+    if name not in ready_names():
+        raise ScenarioError(f"there is no scenario {name!r}; there are {', '.join(ready_names())}")
+    return str((_library() / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def scenario_of(given: str | Mapping[str, Any] | Scenario) -> Scenario:
+    """A scenario from the name of a ready one, from TOML, or from a dict of the same shape; ``ScenarioError``."""
+    if isinstance(given, Scenario):
+        return given
+    if isinstance(given, Mapping):
+        return _scenario(given, "")
+    if re.fullmatch(r"[\w-]+", given):
+        return parse_scenario(ready_text(given))
+    return parse_scenario(given)
+
+
+def parse_scenario(text: str) -> Scenario:
+    """A scenario in TOML; ``ScenarioError``."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"not TOML: {error}") from None
+    return _scenario(table, text)
+
+
+def _library() -> Any:
+    return resources.files("ehlo.inbox.faults") / "library"
+
+
+def _scenario(table: Mapping[str, Any], text: str) -> Scenario:
+    _check_keys(table, ("name", "description", "seed", "rule"), "the scenario")
+    rules = table.get("rule", [])
+    if not isinstance(rules, list) or not rules:
+        raise ScenarioError("the scenario: rule: a [[rule]] is missing")
+    if len(rules) > RULE_LIMIT:
+        raise ScenarioError(f"the scenario: rule: more than {RULE_LIMIT}")
+    return Scenario(
+        name=_take(table, "name", _name, "custom", "the scenario"),
+        rules=tuple(_rule(rule, number) for number, rule in enumerate(rules, 1)),
+        description=_take(table, "description", _text, "", "the scenario"),
+        seed=_take(table, "seed", _whole(-(2**63)), 0, "the scenario"),
+        text=text,
+    )
+
+
+def _rule(given: Any, number: int) -> Rule:
+    place = f"rule {number}"
+    if not isinstance(given, Mapping):
+        raise ScenarioError(f"{place}: a table expected")
+    name = _take(given, "name", _name, place, place)
+    place = place if name == place else f"{place} ({name})"
+    _check_keys(given, ("name", *_READERS, *_SHORT_FORMS), place)
+    table = _written_out(given, place)
+    found: dict[str, Any] = {}
+    for key, (field, read) in _READERS.items():
+        if key in table:
+            found[field] = _take(table, key, read, None, place)
+    verbs = found.setdefault("verbs", frozenset({ANY}))
+    found["first"], found["last"] = found.pop("attempt", (1, None))
+    rule = Rule(name=name, **found)
+    _check(rule, verbs, place)
+    return rule
+
+
+def _written_out(given: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The rule without short forms; what it says itself goes before what they stand for."""
+    table: dict[str, Any] = {}
+    for key, (read, expand) in _SHORT_FORMS.items():
+        if key in given:
+            table |= expand(_take(given, key, read, None, place))
+    table |= {key: value for key, value in given.items() if key not in _SHORT_FORMS and key != "name"}
+    if "verb" not in table and ("drip" in table or "stall_after" in table):
+        table["verb"] = ["DATA", "BDAT"]
+    if "verb" not in table and "hide" in table:
+        table["verb"] = "EHLO"
+    return table
+
+
+def _check(rule: Rule, verbs: frozenset[str], place: str) -> None:
+    """Refuse what contradicts itself."""
+    if not rule.describe():
+        raise ScenarioError(f"{place}: says when, but not what: reply, delay, disconnect ... are missing")
+    wrong = [
+        (rule.is_about_content and not verbs <= {"DATA", "BDAT"}, "stall_after and drip go with verb DATA and BDAT"),
+        (rule.stall and rule.maybe_stall_after is None, "stall needs stall_after"),
+        (rule.is_about_content and rule.maybe_reply is not None, "drip and stall_after let the command pass: no reply"),
+        (rule.breaks_tls and verbs != {"STARTTLS"}, "tls goes with verb STARTTLS"),
+        (rule.hidden and verbs != {"EHLO"}, "hide goes with verb EHLO"),
+        (rule.maybe_ending == "unanswered" and verbs != {END}, 'disconnect = "unanswered" goes with verb END'),
+        (rule.maybe_age is not None and rule.per == "all", "age needs per"),
+    ]
+    for is_wrong, why in wrong:
+        if is_wrong:
+            raise ScenarioError(f"{place}: {why}")
+
+
+def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ScenarioError(f"{place}: there is no key {str(key)[:50]!r}; there are {', '.join(known)}")
+
+
+def _take(table: Mapping[str, Any], key: str, read: Callable[[Any], Any], default: Any, place: str) -> Any:
+    if key not in table:
+        return default
+    try:
+        return read(table[key])
+    except (ValueError, TypeError) as error:
+        raise ScenarioError(f"{place}: {key}: {error}") from None
+
+
+# What a value may be
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text expected, not {value!r}")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not _NAME.fullmatch(_text(value)):
+        raise ValueError("1 to 100 printable characters expected")
+    return str(value)
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise ValueError("an empty list")
+    return [_text(each) for each in values]
+
+
+def _verbs(value: Any) -> frozenset[str]:
+    verbs = frozenset(each.upper() for each in _texts(value))
+    unknown = sorted(verbs - VERBS)
+    if unknown:
+        raise ValueError(f"there is no {unknown[0][:50]!r}; there are {', '.join(sorted(VERBS))}")
+    return verbs
+
+
+def _patterns(value: Any) -> Patterns:
+    return tuple(_pattern(text) for text in _texts(value))
+
+
+def _pattern(text: str) -> Pattern:
+    if len(text) > 1 and text.startswith("/") and text.endswith("/"):
+        try:
+            return Pattern(text, re.compile(text[1:-1], re.IGNORECASE))
+        except re.error as error:
+            raise ValueError(f"no regular expression: {text!r}: {error}") from None
+    return Pattern(text, re.compile(rf"\A(?:{fnmatch.translate(text)})", re.IGNORECASE))
+
+
+def _attempt(value: Any) -> tuple[int, int | None]:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+    match = _ATTEMPT.fullmatch(text)
+    if match is None:
+        raise ValueError(f'"2", "1-3" or "2+" expected, not {text!r}')
+    first = int(match[1])
+    last = None if match[3] else int(match[2] or first)
+    if last is not None and last < first:
+        raise ValueError(f"ends before it begins: {text!r}")
+    return first, last
+
+
+def _number(least: float, most: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"a number expected, not {value!r}")
+        if not least <= value <= most:
+            raise ValueError(f"from {least:g} to {most:g} expected, not {value!r}")
+        return float(value)
+
+    return read
+
+
+def _whole(least: int, most: int = 2**63) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"a whole number expected, not {value!r}")
+        if not least <= value <= most:
+            raise ValueError(f"from {least} to {most} expected, not {value!r}")
+        return value
+
+    return read
+
+
+def _choice(*known: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in known:
+            raise ValueError(f"one of {', '.join(known)} expected, not {value!r}")
+        return str(value)
+
+    return read
+
+
+def _reply(value: Any) -> str:
+    reply = Reply.parse(_text(value))
+    if reply.is_intermediate:
+        raise ValueError(f"a final reply expected, not {value!r}")
+    return str(value)
+
+
+def _keywords(value: Any) -> frozenset[str]:
+    return frozenset(text.upper() for text in _texts(value))
+
+
+def _flag(value: Any) -> bool:
+    if value is not True:
+        raise ValueError(f"true expected, not {value!r}")
+    return True
+
+
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "verb": ("verbs", _verbs),
+    "sender": ("sender", _patterns),
+    "recipient": ("recipient", _patterns),
+    "login": ("login", _patterns),
+    "helo": ("helo", _patterns),
+    "peer": ("maybe_peers", lambda value: Networks(_texts(value))),
+    "attempt": ("attempt", _attempt),
+    "per": ("per", _choice(*PERS)),
+    "age": ("maybe_age", _number(0, 1e9)),
+    "rate": ("maybe_rate", lambda value: Rate.parse(_text(value))),
+    "size_over": ("maybe_size_over", _whole(0)),
+    "probability": ("probability", _number(0, 1)),
+    "times": ("maybe_times", _whole(1)),
+    "reply": ("maybe_reply", _reply),
+    "delay": ("delay", _number(0, LONGEST_PAUSE)),
+    "stall_after": ("maybe_stall_after", _whole(0)),
+    "stall": ("stall", _number(0, LONGEST_PAUSE)),
+    "drip": ("maybe_drip", _number(1, 1e12)),
+    "disconnect": ("maybe_ending", _choice(*ENDINGS)),
+    "hide": ("hidden", _keywords),
+    "breaks_tls": ("breaks_tls", _flag),
+}
+
+_Expand = Callable[[Any], dict[str, Any]]
+_TLS: dict[str, dict[str, Any]] = {
+    "refuse": {"verb": "STARTTLS", "reply": NO_TLS},
+    "break": {"verb": "STARTTLS", "breaks_tls": True},
+}
+_SHORT_FORMS: dict[str, tuple[Callable[[Any], Any], _Expand]] = {
+    "tls": (_choice(*_TLS), lambda kind: _TLS[kind]),
+    "close_with_421": (_flag, lambda _: {"reply": GOING}),
+    "greylist": (
+        _number(0, 1e9),
+        lambda seconds: {"verb": "RCPT", "per": "triplet", "age": seconds, "reply": GREYLISTED},
+    ),
+    "mailbox_full": (_texts, lambda who: {"verb": "RCPT", "recipient": who, "reply": FULL}),
+}
