@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import http.server
 import io
 import json
@@ -135,6 +136,21 @@ def test_raw_parts_html_and_header_are_printed_as_they_are(
     assert capsysbinary.readouterr().out
     command.main(["show", number, "--headers", url])
     assert b"Subject: Hello\n" in capsysbinary.readouterr().out
+
+
+def test_a_session_is_written_with_its_messages(inbox: Inbox, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    send(inbox)
+    message = inbox.messages[-1]
+    command.main(["session", message.session_id, f"--url={inbox.web_url}"])
+    recording = json.loads(capsysbinary.readouterr().out)
+    assert recording["session"]["id"] == message.session_id
+    assert [base64.b64decode(one["raw"]) for one in recording["messages"]] == [message.raw]
+
+
+def test_a_session_that_is_not_there(run: Run, inbox: Inbox) -> None:
+    status, output, errors = run("session", "s0/../x")
+    assert (status, output) == (1, "")
+    assert errors.startswith("ehlo: ")
 
 
 def test_a_message_that_is_not_there(run: Run, inbox: Inbox) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ehlo.cli.catch import main as catch_mail
 from ehlo.cli.inbox import main as look_at_inbox
+from ehlo.cli.replay import main as replay_session
 from ehlo.cli.send import main as send_mail
 from ehlo.main import main as serve_mail
 from ehlo.main import selects_classic
@@ -18,6 +19,7 @@ from ehlo.main import selects_classic
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "catch": catch_mail,
     "inbox": look_at_inbox,
+    "replay": replay_session,
     "send": send_mail,
     "serve": serve_mail,
 }

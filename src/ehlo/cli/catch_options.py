@@ -120,6 +120,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="let messages be sent on to this server, one by one, from the page; may be repeated",
     )
+    wrong = parser.add_argument_group("what goes wrong on purpose").add_argument
+    wrong(
+        "--faults",
+        metavar="FILE|NAME",
+        help=f"refuse, delay and break off as a scenario says: a file in TOML, or {', '.join(ready_names())}",
+    )
     shown = parser.add_argument_group("what is shown here").add_argument
     shown("-q", "--quiet", action="store_true", help="one line for each message")
     shown("-v", "--verbose", action="store_true", help="each message as a whole, also if there is a page")
@@ -137,6 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
 _COMMANDS = """\
 commands:
   ehlo catch    the same as `ehlo` alone
+  ehlo replay   say a recorded session again; see `ehlo replay --help`
   ehlo send     send a test mail to any server; see `ehlo send --help`
   ehlo inbox    list, show, wait for and delete what is caught, from a shell
   ehlo serve    give the mail to a handler of yours, as in
@@ -174,7 +181,21 @@ def read_options(given: argparse.Namespace) -> CatchOptions:
         is_verbose=given.verbose,
         logs_json=given.json_logs,
         colour=given.color,
+        maybe_faults=None if given.faults is None else read_faults(given.faults),
     )
+
+
+def read_faults(text: str) -> Scenario:
+    """A scenario by its name, or in a file.  ``ValueError`` or ``OSError`` with a line for the user."""
+    if text in ready_names():
+        return scenario_of(text)
+    path = Path(text)
+    if not path.exists():
+        raise ValueError(f"--faults {text}: no file, and none of {', '.join(ready_names())}")
+    try:
+        return parse_scenario(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise ValueError(f"--faults {text}: {error}") from None
 
 
 def parse_size(text: str) -> int | None:

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -75,6 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
     option("-q", "--query", help="as for ls")
     option("--timeout", metavar="SECONDS", type=float, default=TIMEOUT, help="at most 300 (%(default)g)")
     option("--after", metavar="ID", type=int, help="what is newer than this message counts too; 0: whatever is there")
+
+    option = command("session", show_session, "Write a session as a file, for `ehlo replay`.")
+    option("id", help="what the page and `ehlo inbox show --json` call it")
 
     option = command("rm", remove, "Delete messages.")
     option("ids", nargs="*", type=int, metavar="ID", help="their numbers")
@@ -172,6 +176,13 @@ def show_message(api: Api, options: argparse.Namespace) -> int:
             print(visible(f"{name}: {value}"))
     else:
         sys.stdout.write(_sheet(terminal.style_of(sys.stdout, options.color), message))
+    return 0
+
+
+def show_session(api: Api, options: argparse.Namespace) -> int:
+    """Write what was said, with the messages that it brought."""
+    sys.stdout.buffer.write(api.fetch("GET", f"sessions/{urllib.parse.quote(options.id, safe='')}/recording"))
+    sys.stdout.buffer.flush()
     return 0
 
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
 from ehlo import __version__
-from ehlo.inbox.errors import InboxTaken, TooManyInboxes
+from ehlo.inbox.errors import InboxTaken, NoSuchMessage, TooManyInboxes
 from ehlo.inbox.records import DEFAULT_INBOX, SessionRecord
 from ehlo.inbox.web import output
 from ehlo.inbox.web.errors import ApiError, invalid, not_found
+from ehlo.inbox.web.names import attachment
 from ehlo.inbox.web.output import Json
 
 if TYPE_CHECKING:
     from ehlo.inbox.web.call import Call, Routes
 
+
+RECORDING_OCTETS = 64 << 20
+"""Octets of messages that go into the file of a session."""
 
 _EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
@@ -116,9 +121,22 @@ async def read_session(call: Call) -> Response:
     return Json(output.session_with_transcript(record))
 
 
+async def record_session(call: Call) -> Response:
+    """The same with its messages, as a file."""
+    record = await call.run(call.server.session, call["id"])
+    if record is None or not _is_visible(call, record):
+        raise not_found()
+    recording = {
+        "format": "ehlo-session-1",
+        "session": output.session_with_transcript(record),
+        "messages": await call.run(_messages_of, call, record),
+    }
+    return Json(recording, headers={"content-disposition": attachment(f"session-{record.id}.json")})
+
+
 ROUTES: Routes = {
     function.__name__: function
-    for function in (info, list_inboxes, create_inbox, delete_inbox, list_sessions, read_session)
+    for function in (info, list_inboxes, create_inbox, delete_inbox, list_sessions, read_session, record_session)
 }
 
 
@@ -139,3 +157,18 @@ def _base(call: Call) -> str:
     """The page, as the client of this call reaches the server."""
     host = call.request.headers.get("host")
     return f"{call.request.url.scheme}://{host}/" if host else call.server.web_url or "/"
+
+
+def _messages_of(call: Call, record: SessionRecord) -> list[dict[str, str]]:
+    """What it brought, each once, however many inboxes it went to; as many octets as go into one file."""
+    found: dict[str, bytes] = {}
+    octets = 0
+    for id_ in record.messages:
+        try:
+            summary, envelope = call.visible(id_), call.store.envelope(id_)
+            if envelope.id not in found and octets + summary.size <= RECORDING_OCTETS:
+                found[envelope.id] = call.store.raw(id_)
+                octets += summary.size
+        except (NoSuchMessage, ApiError):  # deleted, or another's
+            continue
+    return [{"raw": base64.b64encode(raw).decode()} for raw in found.values()]

@@ -87,7 +87,49 @@ _SESSION: dict[str, Schema] = {
     "messages": array(ID),
 }
 
+_SCENARIO = record(
+    {
+        "name": TEXT,
+        "description": TEXT,
+        "toml": TEXT | {"description": "Empty for one that was not written in TOML."},
+        "rules": array(record({"name": TEXT, "verbs": array(TEXT), "act": TEXT})),
+    }
+)
+
 SCHEMAS: dict[str, Schema] = {
+    "Faults": record(
+        {
+            "scenario": {**_SCENARIO, "type": ["object", "null"]},
+            "ready": array(_SCENARIO),
+            "count": COUNT | {"description": "How many faults there were."},
+        }
+    ),
+    "NewFaults": record(
+        {
+            "name": {"type": "string", "maxLength": NAME_LIMIT, "description": "One of those that are ready."},
+            "toml": {"type": "string", "maxLength": 60_000},
+        },
+        optional=("name", "toml"),
+    ),
+    "Fired": record(
+        {
+            "fired": array(
+                record(
+                    {
+                        "at": TIME,
+                        "scenario": TEXT,
+                        "rule": TEXT,
+                        "act": TEXT | {"description": "What it did, in words."},
+                        "verb": TEXT,
+                        "session_id": TEXT,
+                        "sender": MAYBE_TEXT,
+                        "recipients": array(TEXT),
+                    }
+                )
+            ),
+            "count": COUNT | {"description": "How many there were, of which the newest 1000 are kept."},
+        }
+    ),
     "Error": record(
         {
             "error": record(

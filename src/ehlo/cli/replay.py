@@ -1,0 +1,294 @@
+"""``ehlo replay``: a recorded session spoken once more, to another server.  Knows options, time and replies.
+
+What is said is in ``ehlo.cli.recording``.  Only this machine is spoken to, unless ``--allow`` names another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import getpass
+import hmac
+import ipaddress
+import os
+import socket
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ehlo.cli import terminal
+from ehlo.cli.compose import read_file
+from ehlo.cli.recording import CannotReplay, Recording, read_recording
+from ehlo.cli.send import PASSWORD_VARIABLE, SERVER
+from ehlo.net.foreground import parse_address, visible
+from ehlo.net.wire import Destination, Wire
+from ehlo.protocol.client import UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ehlo.cli.recording import Step
+    from ehlo.protocol.replies import Reply
+
+SAME: Final = 0
+FAILED: Final = 1
+DIFFERENT: Final = 3
+_SMTP_PORT = 25
+_GOODBYE = 2.0
+HIDDEN = "********"
+
+
+class Login(NamedTuple):
+    """Credentials."""
+
+    user: str
+    password: str
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="ehlo replay",
+        description="Send a recorded session again, to the octet and with its pauses, and compare the replies.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        epilog=_EPILOG,
+    )
+    option = parser.add_argument
+    option("file", metavar="FILE", help="what `ehlo inbox session ID` wrote; - is standard input")
+    option("--server", metavar="[HOST][:PORT]", default=SERVER, help="the server, on this machine (%(default)s)")
+    option("--allow", metavar="HOST", action="append", default=[], help="this server may be elsewhere; repeatable")
+    option("--speed", metavar="FACTOR", type=_positive, default=1.0, help="the pauses, so many times shorter")
+    option("--no-wait", action="store_true", help="no pauses at all")
+    option("--timeout", metavar="SECONDS", type=_positive, default=30.0, help="for each reply (%(default)g)")
+    option("--ca", metavar="FILE", type=Path, help="certificates to trust, in PEM, instead of the system's")
+    option("--insecure", action="store_true", help="trust any certificate")
+    option("--user", help="who logs in, where the session did; as recorded, if it is left out")
+    option("--password-file", metavar="FILE", help=f"its first line is the password; or {PASSWORD_VARIABLE}")
+    return parser
+
+
+_EPILOG = """\
+exit status:
+  0  every reply had the code that it had then
+  1  there was no conversation, or the recording cannot be spoken
+  2  the command line is wrong
+  3  a reply was another one
+"""
+
+
+def main(args: Sequence[str]) -> int:
+    """Replay, and return the exit status.  ``SystemExit`` for ``--help`` and for options that are wrong."""
+    parser = build_parser()
+    options = parser.parse_args(args)
+    for stream in (sys.stdout, sys.stderr):
+        terminal.never_fail_to_encode(stream)
+    try:
+        maybe_host, port = parse_address(options.server, _SMTP_PORT)
+        host = maybe_host or "127.0.0.1"
+        address = allowed_address(host, port, options.allow)
+    except (ValueError, OSError) as error:
+        parser.error(visible(str(error)))
+    try:
+        recording = read_recording(read_file(options.file))
+        maybe_login = find_login(recording, options) if recording.needs_login else None
+        context = _tls_context(options) if recording.has_tls else None
+    except (CannotReplay, OSError) as error:
+        print(f"ehlo: {visible(str(error))}", file=sys.stderr)
+        return FAILED
+    speed = None if options.no_wait else options.speed
+    replay = Replay(recording.steps, maybe_login, context, host, speed=speed, timeout=options.timeout)
+    try:
+        return asyncio.run(replay.run(address, port))
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def allowed_address(host: str, port: int, allowed: Sequence[str]) -> str:
+    """Where to connect to: what was looked at.  ``ValueError`` for a server that was not allowed, ``OSError``."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in found]
+    if host not in allowed and not all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses):
+        raise ValueError(f"{host} is not on this machine: --allow {host} says that it is meant")
+    return addresses[0]
+
+
+def find_login(recording: Recording, options: argparse.Namespace) -> Login:
+    """Credentials in place of those that were not kept; ``CannotReplay`` where there are none."""
+    user = options.user or recording.login
+    if not user:
+        raise CannotReplay("the session logged in: say by --user as whom")
+    if options.password_file is not None:
+        lines = read_file(options.password_file).decode().splitlines()
+        return Login(user, lines[0] if lines else "")
+    if (maybe_password := os.environ.get(PASSWORD_VARIABLE)) is not None:
+        return Login(user, maybe_password)
+    if not sys.stdin.isatty():
+        raise CannotReplay(f"no password for {user}: set {PASSWORD_VARIABLE}, or use --password-file")
+    return Login(user, getpass.getpass(f"Password of {user}: "))
+
+
+class Replay:
+    """One conversation.  ``speed`` None: no pauses."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        maybe_login: Login | None,
+        maybe_context: ssl.SSLContext | None,
+        host: str,
+        *,
+        speed: float | None,
+        timeout: float,
+    ) -> None:
+        self._steps = steps
+        self._maybe_login = maybe_login
+        self._maybe_context = maybe_context
+        self._host = host
+        self._speed = speed
+        self._timeout = timeout
+        self._wire = Wire()
+        self._unsent = b""
+        self._challenge = b""
+        self._differences = 0
+        self._is_over = False
+        self._goes_on = False
+
+    async def run(self, address: str, port: int) -> int:
+        """Connect and speak; the exit status."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._wire.connect(Destination(host=address, port=port, unix_path=None, ssl=None))
+        except (OSError, TimeoutError) as error:
+            return _complain(f"cannot connect to {self._host}:{port}: {_reason(error)}")
+        try:
+            before = 0.0
+            for step, maybe_next in zip(self._steps, [*self._steps[1:], None], strict=True):
+                if step.kind != "reply" and self._speed is not None:
+                    await asyncio.sleep(max(0.0, step.at - before) / self._speed)
+                # What came in one piece has one time.
+                self._goes_on = maybe_next is not None and (maybe_next.kind, maybe_next.at) == ("command", step.at)
+                await self._take(step, max(0.0, step.at - before))
+                before = step.at
+                if self._is_over:
+                    break
+        except (UpstreamError, OSError, TimeoutError) as error:
+            self._differ(f"  {_reason(error)}")
+        except CannotReplay as error:
+            return _complain(str(error))
+        finally:
+            await self._close()
+        print(f"{self._differences or 'No'} repl{'y was' if self._differences == 1 else 'ies were'} different.")
+        return DIFFERENT if self._differences else SAME
+
+    async def _close(self) -> None:
+        """Close, and let what was written go out first."""
+        self._wire.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                await self._wire.lost()
+        self._wire.abort()
+
+    async def _take(self, step: Step, recorded: float) -> None:
+        match step.kind:
+            case "reply":
+                wait = self._timeout + (0.0 if self._speed is None else recorded / self._speed)
+                async with asyncio.timeout(wait):
+                    self._compare(step, await self._wire.reply())
+            case "tls":
+                await self._start_tls()
+            case "close":
+                print("-: the client leaves")
+                self._is_over = True
+            case _:
+                await self._say(step)
+
+    async def _say(self, step: Step) -> None:
+        octets, words = step.octets, step.words
+        if step.answer is not None:
+            secret = base64.b64encode(self._answer(words, step.answer))
+            octets += secret + b"\r\n"
+            words = f"{step.octets.decode('utf-8', 'replace')}{HIDDEN}"
+        mark = " (made up: they were not kept)" if step.is_filled else ""
+        print(f"{'-' if step.kind == 'data' else 'C'}: {visible(words)}{mark}", flush=True)
+        self._unsent += octets
+        if self._goes_on:
+            return
+        self._wire.write(self._unsent)
+        self._unsent = b""
+        async with asyncio.timeout(self._timeout):
+            await self._wire.drain()
+
+    def _answer(self, mechanism: str, number: int) -> bytes:
+        assert self._maybe_login is not None
+        user, password = (word.encode() for word in self._maybe_login)
+        known: dict[str, Callable[[], bytes]] = {
+            "PLAIN": lambda: b"\0" + user + b"\0" + password,
+            "LOGIN": lambda: password if number else user,
+            "CRAM-MD5": lambda: user + b" " + hmac.new(password, self._challenge, "md5").hexdigest().encode(),
+        }
+        if mechanism not in known:
+            raise CannotReplay(f"cannot log in by {mechanism}: by {', '.join(known)} only")
+        return known[mechanism]()
+
+    async def _start_tls(self) -> None:
+        if self._wire.parser.has_unread:
+            raise UpstreamError("the server said something before the TLS handshake")
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._wire.start_tls(self._maybe_context or ssl.create_default_context(), self._host)
+        except ssl.SSLError as error:
+            raise CannotReplay(f"no TLS: {error} (see --ca and --insecure)") from error
+        print("-: TLS")
+
+    def _compare(self, step: Step, reply: Reply) -> None:
+        if reply.code == 334:
+            try:
+                self._challenge = base64.b64decode(reply.text)
+            except ValueError:  # no challenge: what comes of it shows
+                self._challenge = b""
+        for line in reply.lines:
+            print(f"S: {visible(' '.join(filter(None, (str(reply.code), reply.enhanced, line))))}")
+        if str(reply.code) == step.code:
+            return
+        self._differ(f"  recorded: {step.lines[-1]}")
+        # Where one waits for mail data, an answer or TLS and the other does not, nothing that follows means the same.
+        if "3" in {step.code[0], str(reply.code)[0]} or "220" in {step.code, str(reply.code)}:
+            print("-: the session cannot go on as it was recorded")
+            self._is_over = True
+
+    def _differ(self, text: str) -> None:
+        self._differences += 1
+        print(visible(text), flush=True)
+
+
+def _tls_context(options: argparse.Namespace) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=options.ca)
+    if options.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _complain(text: str) -> int:
+    print(f"ehlo: {visible(text)}", file=sys.stderr)
+    return FAILED
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no reply came in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise ValueError(text)
+    return number
+
+
+_positive.__name__ = "number"  # in "invalid number value"
