@@ -55,6 +55,11 @@ def test_a_code_in_the_subject_is_found() -> None:
     assert find_codes("482913 is your code", "Hello") == ("482913",)
 
 
+def test_a_word_in_the_subject_announces_a_code_in_the_text() -> None:
+    assert find_codes("Your code", "Hello Bob,\n\n482913\n") == ("482913",)
+    assert find_codes("Invoice", "Hello Bob,\n\n482913\n") == ()
+
+
 @given(st.text(), st.text(alphabet="code PIN 1234567890 AB-\n.", max_size=300))
 def test_codes_are_few_and_made_of_digits_and_capitals(subject: str, text: str) -> None:
     codes = find_codes(subject, text)

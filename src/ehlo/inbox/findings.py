@@ -94,7 +94,9 @@ def find_codes(subject: str, text: str) -> tuple[str, ...]:
     Four to eight digits, also in two groups, or letters and digits, upper case, as in ``AB12-CD34``.
     """
     found: dict[str, float] = {}
-    for source in (subject, _URL.sub(" ", text[:_TEXT_FOR_CODES])):
+    text = _URL.sub(" ", text[:_TEXT_FOR_CODES])
+    # A word in the subject speaks for the beginning of the text too.
+    for source in (subject, text, f"{subject}\n{text[:_FAR]}"):
         # Characters that one pattern takes for letters and another for nothing: a code ends where its line ends.
         words = [match.span() for match in _WORD.finditer(source)]
         if not words:
