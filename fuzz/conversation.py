@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ehlo import LMTP, SMTP, BareNewlines, Disconnect, Settings
-from ehlo.net.connection import UNREAD_LIMIT
+from ehlo.net.flow import UNREAD_LIMIT
 from ehlo.protocol.framing import Framing
 from ehlo.testing import MemoryTransport
 from fuzz.checks import Violation, require, require_harmless

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ehlo import SMTP, BareNewlines, Chunks, DataAborted, Disconnect, Envelope, Reply, Session
-from ehlo.net.connection import UNREAD_LIMIT
+from ehlo.net.flow import UNREAD_LIMIT
 from tests.support import Recorder, be_quiet, in_callback, pass_time, talk, with_fake_clock
 
 if TYPE_CHECKING:

@@ -10,21 +10,20 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trustme
 
 from ehlo.controller import SMTPServer, serve
 from ehlo.errors import Disconnected, Goodbye
 from ehlo.net.connection import Connection
+from ehlo.net.serve import Server
 from ehlo.testing import MemoryTransport
 from tests.support import Nothing, in_callback
 
-if TYPE_CHECKING:
-    from ehlo.net.serve import Server
-
 HOST = "127.0.0.1"
 PATIENCE = 5.0
+LINE = b"x" * 98 + b"\r\n"
 
 Script = Callable[["Speaker"], Awaitable[None]]
 
@@ -183,6 +182,18 @@ async def calling(
         caller.writer.close()
         with contextlib.suppress(OSError, TimeoutError):
             await asyncio.wait_for(caller.writer.wait_closed(), PATIENCE)
+
+
+def listening(script: Script, speakers: list[Speaker] | None = None) -> Server:
+    """A real server of speakers, which are put into ``speakers``."""
+
+    def make() -> Speaker:
+        speaker = Speaker(script)
+        if speakers is not None:
+            speakers.append(speaker)
+        return speaker
+
+    return Server(make, host=HOST, stall_threshold=None)
 
 
 def smtp(handler: object | None = None, **parameters: Any) -> SMTPServer:

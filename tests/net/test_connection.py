@@ -1,34 +1,30 @@
-"""One connection: waiting, flow control, time, and how it ends."""
+"""One connection: lines and mail data, the time for them, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import weakref
-from typing import TYPE_CHECKING
 
 import pytest
 
-from ehlo.errors import Disconnected, GateClosed, HookTimeout, IdleTimeout, ShuttingDown
-from ehlo.net.connection import (
-    BURST,
-    CLOSING_TIME,
-    RATE_GRACE,
-    READ_SIZE,
-    READS_ON_END,
-    UNREAD_LIMIT,
-    UNSENT_LIMIT,
-    Connection,
-)
+from ehlo.errors import Disconnected, GateClosed, IdleTimeout, ShuttingDown
+from ehlo.net.connection import BURST, RATE_GRACE, Connection
 from ehlo.net.serve import Server
 from ehlo.testing import MemoryTransport
-from tests.net.support import HOST, Script, Speaker, calling, echo, ended, feed, in_memory, until, without_the_collector
-from tests.support import be_quiet, in_callback, pass_time, with_fake_clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-LINE = b"x" * 98 + b"\r\n"
+from tests.net.support import (
+    HOST,
+    LINE,
+    Speaker,
+    calling,
+    echo,
+    ended,
+    feed,
+    in_memory,
+    listening,
+    until,
+    without_the_collector,
+)
+from tests.support import be_quiet, pass_time, with_fake_clock
 
 
 class Register:
@@ -45,18 +41,6 @@ class Register:
 
     def gone(self, connection: Connection) -> None:
         self.told.append("gone")
-
-
-def listening(script: Script, speakers: list[Speaker] | None = None) -> Server:
-    """A real server of speakers, which are put into ``speakers``."""
-
-    def make() -> Speaker:
-        speaker = Speaker(script)
-        if speakers is not None:
-            speakers.append(speaker)
-        return speaker
-
-    return Server(make, host=HOST, stall_threshold=None)
 
 
 # Lines
@@ -93,23 +77,6 @@ async def test_what_is_written_leaves_before_something_else_is_waited_for() -> N
     await ended(speaker)
 
 
-async def test_much_is_handed_to_the_transport_without_a_wait() -> None:
-    async def script(speaker: Speaker) -> None:
-        await speaker.hear()
-        for _ in range(UNSENT_LIMIT // len(LINE) + 1):
-            speaker._write(LINE)
-        speaker.did.append(len(transport.writes))
-        await speaker.hear()
-
-    speaker, transport = in_memory(script)
-    await feed(transport, b"go\r\n")
-    await be_quiet()
-    assert speaker.did == [1]
-    assert len(transport.writes[0]) <= UNSENT_LIMIT + len(LINE)
-    transport.lose()
-    await ended(speaker)
-
-
 async def test_a_client_that_is_far_ahead_lets_others_have_a_turn() -> None:
     speaker, transport = in_memory(echo)
     await be_quiet()
@@ -121,191 +88,6 @@ async def test_a_client_that_is_far_ahead_lets_others_have_a_turn() -> None:
     assert len(speaker.did) == 3 * BURST
     transport.lose()
     await ended(speaker)
-
-
-# Reading is paused
-
-
-async def test_reading_pauses_above_the_limit_and_goes_on_when_all_is_taken() -> None:
-    async def script(speaker: Speaker) -> None:
-        await future
-        await echo(speaker)
-
-    future = asyncio.get_running_loop().create_future()
-    speaker, transport = in_memory(script)
-    lines = UNREAD_LIMIT // len(LINE)
-    await feed(transport, LINE * lines)
-    assert transport.is_reading()
-    await feed(transport, LINE)
-    assert not transport.is_reading()
-    future.set_result(None)
-    await until(lambda: len(speaker.did) == lines + 1)
-    assert transport.is_reading()
-    transport.lose()
-    await ended(speaker)
-
-
-async def test_a_client_that_does_not_wait_fills_its_own_buffers() -> None:
-    async def script(speaker: Speaker) -> None:
-        speaker.did.append("began")
-        await asyncio.get_running_loop().create_future()
-
-    speakers: list[Speaker] = []
-    async with listening(script, speakers) as server:
-        async with calling(server) as caller:
-            size = 16 * 1024 * 1024
-            caller.send(bytes(size))
-            await until(lambda: speakers and speakers[0]._reading_is_paused)
-            await asyncio.sleep(0.05)
-            # One read of the loop may overshoot the limit.
-            assert UNREAD_LIMIT < speakers[0]._framer.buffered <= UNREAD_LIMIT + READ_SIZE
-            assert caller.writer.transport.get_write_buffer_size() > size // 4
-            caller.reset()
-        speakers[0].task.cancel()
-        await ended(speakers[0])
-
-
-async def test_what_one_client_sends_is_not_overwritten_by_the_next() -> None:
-    (first, one), (second, two) = in_memory(echo), in_memory(echo)
-    await be_quiet()
-    await feed(one, b"fir")
-    await feed(two, b"second\r\n")
-    await feed(one, b"st\r\n")
-    assert (bytes(one.sent), bytes(two.sent)) == (b"first\r\n", b"second\r\n")
-    for speaker, transport in ((first, one), (second, two)):
-        transport.lose()
-        await ended(speaker)
-
-
-async def test_who_sends_without_end_lets_others_have_a_turn() -> None:
-    async def script(speaker: Speaker) -> None:
-        speaker._expect_chunk(2 * READS_ON_END * READ_SIZE)
-        await speaker._drop_data()
-
-    speaker, transport = in_memory(script)
-    await be_quiet()
-    was_reading: list[bool] = []
-
-    def read_on_end() -> None:
-        for _ in range(READS_ON_END):
-            was_reading.append(transport.is_reading())
-            transport.feed(bytes(READ_SIZE))
-        was_reading.append(transport.is_reading())
-
-    await in_callback(read_on_end)
-    assert was_reading == [True] * READS_ON_END + [False]
-    await be_quiet()
-    assert transport.is_reading()
-    transport.lose()
-    await ended(speaker)
-
-
-async def test_reading_is_not_paused_on_a_transport_that_is_gone() -> None:
-    async def script(speaker: Speaker) -> None:
-        await future
-
-    future = asyncio.get_running_loop().create_future()
-    speaker, transport = in_memory(script)
-    await be_quiet()
-    transport.lose()
-    speaker.data_received(bytes(UNREAD_LIMIT + 1))
-    assert transport.is_reading()
-    future.set_result(None)
-    await ended(speaker)
-
-
-# Writing is paused
-
-
-async def talk_on_and_on(speaker: Speaker) -> None:
-    await speaker.hear()
-    while True:
-        await speaker.say(LINE)
-        speaker.did.append("said")
-
-
-@with_fake_clock
-async def test_a_client_that_does_not_read_is_waited_for_and_cut_off_in_the_end() -> None:
-    speaker, transport = in_memory(talk_on_and_on)
-    transport.takes_output = False
-    await feed(transport, b"go\r\n")
-    await pass_time(speaker._client_timeout - 1)
-    said = len(speaker.did)
-    assert said * len(LINE) <= UNSENT_LIMIT + 2 * len(LINE)
-    await pass_time(2)
-    await ended(speaker)
-    assert len(speaker.did) == said
-    assert isinstance(speaker.ended_by, Disconnected)
-
-
-@with_fake_clock
-async def test_a_client_that_reads_again_is_talked_to_again() -> None:
-    async def script(speaker: Speaker) -> None:
-        await speaker.hear()
-        for _ in range(3 * UNSENT_LIMIT // len(LINE)):
-            await speaker.say(LINE)
-        await speaker.hear()
-
-    speaker, transport = in_memory(script)
-    transport.takes_output = False
-    await feed(transport, b"go\r\n")
-    await pass_time(speaker._client_timeout - 1)
-    transport.resume()
-    await pass_time(0)
-    assert len(transport.sent) == 3 * UNSENT_LIMIT // len(LINE) * len(LINE)
-    await pass_time(2)
-    assert not transport.is_closing()
-    transport.lose()
-    await ended(speaker)
-
-
-async def test_a_client_that_never_reads_stops_only_itself() -> None:
-    async def script(speaker: Speaker) -> None:
-        speaker._client_timeout = 0.2
-        await talk_on_and_on(speaker)
-
-    speakers: list[Speaker] = []
-    async with listening(script, speakers) as server:
-        loop = asyncio.get_running_loop()
-        with socket.socket() as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.setblocking(False)
-            await loop.sock_connect(deaf, (HOST, server.port))
-            await loop.sock_sendall(deaf, b"go\r\n")
-            await until(lambda: speakers and speakers[0]._drained is not None)
-            async with calling(server) as caller:
-                caller.send(b"go\r\n")
-                for _ in range(1000):
-                    assert await caller.reader.readline() == LINE
-                caller.reset()
-            assert speakers[0].transport.get_write_buffer_size() < 1024 * 1024
-            await ended(speakers[0])
-            assert isinstance(speakers[0].ended_by, Disconnected)
-        await ended(speakers[1])
-
-
-async def test_a_client_that_goes_while_it_is_waited_for_ends_the_wait() -> None:
-    speaker, transport = in_memory(talk_on_and_on)
-    transport.takes_output = False
-    await feed(transport, b"go\r\n")
-    await be_quiet()
-    transport.lose()
-    await ended(speaker)
-    assert isinstance(speaker.ended_by, Disconnected)
-
-
-async def test_nothing_is_written_to_a_transport_that_is_gone() -> None:
-    async def script(speaker: Speaker) -> None:
-        await future
-        speaker._write(b"too late\r\n")
-
-    future = asyncio.get_running_loop().create_future()
-    speaker, transport = in_memory(script)
-    await be_quiet()
-    transport.lose()
-    future.set_result(None)
-    await ended(speaker)
-    assert transport.writes == []
 
 
 # The end, by the client
@@ -371,42 +153,6 @@ async def test_lines_that_came_before_the_connection_was_lost_can_still_be_heard
 
 
 # The end, by us
-
-
-@with_fake_clock
-async def test_a_client_that_does_not_take_our_last_words_is_cut_off() -> None:
-    class Slow(MemoryTransport):
-        """Closes when all is taken, as real transports do."""
-
-        def close(self) -> None:
-            if self.takes_output:
-                super().close()
-
-        def abort(self) -> None:
-            super().close()
-
-    async def script(speaker: Speaker) -> None:
-        await speaker.hear()
-        speaker._write(b"last words\r\n")
-
-    speaker = Speaker(script)
-    transport = Slow(speaker)
-    transport.takes_output = False
-    await feed(transport, b"go\r\n")
-    await ended(speaker)
-    await pass_time(CLOSING_TIME - 1)
-    assert not transport.is_closing()
-    await pass_time(2)
-    assert transport.is_closing()
-
-
-async def test_what_is_unsent_at_the_end_is_sent_before_the_connection_closes() -> None:
-    async def script(speaker: Speaker) -> None:
-        for _ in range(50_000):
-            speaker._write(LINE)
-
-    async with listening(script) as server, calling(server) as caller:
-        assert len(await caller.reader.read()) == 50_000 * len(LINE)
 
 
 async def test_octets_that_come_after_the_end_are_dropped() -> None:
@@ -503,15 +249,6 @@ async def test_a_stop_leaves_a_hook_alone() -> None:
     future.set_result("result")
     await ended(speaker)
     assert speaker.did == ["result"]
-
-
-async def test_of_two_reasons_to_end_the_first_counts() -> None:
-    speaker, _ = in_memory(echo)
-    await be_quiet()
-    speaker._end(IdleTimeout())
-    speaker.stop()
-    await ended(speaker)
-    assert isinstance(speaker.ended_by, IdleTimeout)
 
 
 # Time
@@ -649,137 +386,6 @@ async def test_a_chunk_is_counted_and_what_is_not_taken_of_it_can_be_dropped() -
     await feed(transport, b"BDAT 6\r\nab", b"cd", b"efnext\r\n")
     assert speaker.did == [b"ab", b"next"]
     transport.lose()
-    await ended(speaker)
-
-
-# The time of a hook
-
-
-async def run_hook(speaker: Speaker, hook: Callable[[Speaker], object]) -> None:
-    """As ``ehlo.dispatch`` does."""
-    speaker._is_busy = False
-    try:
-        speaker.did.append(await hook(speaker))  # type: ignore[misc]
-    except asyncio.CancelledError:
-        expired = speaker._expired_hook()
-        if expired is None:
-            raise
-        speaker.did.append(type(expired))
-
-
-@with_fake_clock
-async def test_a_hook_that_runs_too_long_is_cancelled_and_the_session_goes_on() -> None:
-    async def script(speaker: Speaker) -> None:
-        await speaker.hear()
-        await run_hook(speaker, lambda _: asyncio.sleep(1000))
-        speaker.did.append(speaker.task.cancelling())
-        await echo(speaker)
-
-    speaker, transport = in_memory(script)
-    await feed(transport, b"go\r\n")
-    await pass_time(speaker._hook_timeout - 1)
-    assert speaker.did == []
-    await pass_time(2)
-    assert speaker.did == [HookTimeout, 0]
-    await feed(transport, b"next\r\n")
-    assert bytes(transport.sent) == b"next\r\n"
-    transport.lose()
-    await ended(speaker)
-
-
-@with_fake_clock
-async def test_the_waits_of_one_hook_count_together() -> None:
-    async def hook(speaker: Speaker) -> None:
-        for _ in range(10):
-            await asyncio.sleep(100)
-
-    async def script(speaker: Speaker) -> None:
-        await speaker.hear()
-        await run_hook(speaker, hook)
-
-    speaker, transport = in_memory(script)
-    await feed(transport, b"go\r\n")
-    for _ in range(5):
-        await pass_time(101)
-    assert speaker.did == []
-    await pass_time(101)
-    assert speaker.did == [HookTimeout]
-    await ended(speaker)
-
-
-@with_fake_clock
-async def test_another_cancellation_is_not_taken_for_that_of_a_hooks_time() -> None:
-    async def script(speaker: Speaker) -> None:
-        await run_hook(speaker, lambda _: asyncio.sleep(1000))
-
-    speaker, _ = in_memory(script)
-    await be_quiet()
-    speaker.task.cancel()
-    await ended(speaker)
-    assert speaker.task.cancelled()
-
-
-@with_fake_clock
-async def test_a_hook_whose_own_task_reads_has_its_whole_time_after_each_piece() -> None:
-    async def read(speaker: Speaker) -> None:
-        speaker._expect_data()
-        while await speaker._next_data():  # noqa: ASYNC110 - it takes its time over each piece
-            await asyncio.sleep(speaker._data_timeout + 100)
-        speaker.did.append("all read")
-
-    async def hook(speaker: Speaker) -> None:
-        await asyncio.create_task(read(speaker))
-
-    async def script(speaker: Speaker) -> None:
-        await run_hook(speaker, hook)
-
-    speaker, transport = in_memory(script)
-    await be_quiet()
-    await feed(transport, b"text\r\n")
-    await pass_time(speaker._data_timeout + 50)
-    assert speaker.did == []
-    await pass_time(51)
-    await feed(transport, b".\r\n")
-    await pass_time(speaker._data_timeout + 101)
-    await ended(speaker)
-    assert speaker.did == ["all read", None]
-
-
-@with_fake_clock
-async def test_a_hook_whose_own_task_waits_for_a_silent_client_ends() -> None:
-    async def read(speaker: Speaker) -> None:
-        speaker._expect_data()
-        await speaker._next_data()
-
-    async def script(speaker: Speaker) -> None:
-        await asyncio.create_task(read(speaker))
-
-    speaker, _ = in_memory(script)
-    await pass_time(speaker._data_timeout + 1)
-    await ended(speaker)
-    assert isinstance(speaker.ended_by, IdleTimeout)
-
-
-@with_fake_clock
-async def test_a_hook_that_waited_for_a_slow_reader_has_its_whole_time_afterwards() -> None:
-    async def hook(speaker: Speaker) -> None:
-        await asyncio.sleep(0)
-        await speaker.say(bytes(UNSENT_LIMIT + 1))
-        await asyncio.sleep(speaker._client_timeout + 100)
-
-    async def script(speaker: Speaker) -> None:
-        await speaker.hear()
-        await run_hook(speaker, hook)
-
-    speaker, transport = in_memory(script)
-    transport.takes_output = False
-    await feed(transport, b"go\r\n")
-    await pass_time(10)
-    transport.resume()
-    await pass_time(speaker._client_timeout + 50)
-    assert speaker.did == []
-    await pass_time(51)
-    assert speaker.did == [None]
     await ended(speaker)
 
 
@@ -923,33 +529,6 @@ async def find_out_whether_it_is_silent(speaker: Speaker) -> None:
     await echo(speaker)
 
 
-class Unwritable(MemoryTransport):
-    """A transport that fails when it is written to."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        raise RuntimeError("no way out")
-
-
-async def test_a_transport_that_cannot_be_written_to_ends_the_session_once() -> None:
-    failures: list[str] = []
-
-    async def stubborn(speaker: Speaker) -> None:
-        while True:
-            try:
-                await speaker._next_line(100, 10)
-            except RuntimeError as error:
-                failures.append(str(error))
-                speaker._write(b"sorry")
-
-    speaker = Speaker(stubborn)
-    transport = Unwritable(speaker)
-    speaker._write(b"hello")
-    await ended(speaker)
-
-    assert failures == ["no way out"]
-    assert transport.is_closing()
-
-
 @with_fake_clock
 async def test_a_client_that_waits_is_silent() -> None:
     speaker, transport = in_memory(find_out_whether_it_is_silent)
@@ -973,46 +552,6 @@ async def test_a_client_that_talks_before_its_turn_is_not_silent_and_still_heard
     assert not speaker.task.done()
     transport.lose()
     await ended(speaker)
-
-
-@with_fake_clock
-async def test_a_pause_takes_its_time_and_nobody_elses() -> None:
-    async def script(speaker: Speaker) -> None:
-        await speaker.hear()
-        await run_hook(speaker, lambda _: asyncio.sleep(500))
-        await speaker._pause(100)
-        speaker.did.append("paused")
-        await speaker._pause(0)
-        await echo(speaker)
-
-    speaker, transport = in_memory(script)
-    await feed(transport, b"go\r\n")
-    await pass_time(501)
-    await pass_time(99)
-    assert speaker.did == [None]
-    await pass_time(2)
-    assert speaker.did == [None, "paused"]
-    transport.lose()
-    await ended(speaker)
-
-
-@pytest.mark.parametrize("ending", ["lost", "stopped", "cancelled"])
-async def test_a_pause_ends_when_there_is_nobody_to_wait_for(ending: str) -> None:
-    async def script(speaker: Speaker) -> None:
-        await speaker._pause(1000)
-        await speaker._pause(1000)
-        speaker.did.append("paused")
-
-    speaker, transport = in_memory(script)
-    await be_quiet()
-    if ending == "lost":
-        transport.lose()
-    elif ending == "stopped":
-        speaker.stop()
-    else:
-        speaker.task.cancel()
-    await ended(speaker)
-    assert speaker.did == ([] if ending == "cancelled" else ["paused"])
 
 
 # Nothing is left behind

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from ehlo import SMTP, AuthResult, Envelope, Session
 from ehlo.errors import Disconnected, TLSFailed
 from ehlo.net import serve as serve_module
-from ehlo.net.connection import UNREAD_LIMIT
+from ehlo.net.flow import UNREAD_LIMIT
 from ehlo.net.serve import Server
 from ehlo.net.tls import end_point, load_cert_chain, note_server_names, set_tickets, tls_info
 from ehlo.testing import MemoryTransport

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ehlo.errors import Disconnected, ProtocolError
+from ehlo.errors import Disconnected, GateClosed, ProtocolError
 
 if TYPE_CHECKING:
     from ehlo.net.connection import Connection
@@ -19,16 +19,26 @@ if TYPE_CHECKING:
 
 
 class ProxyGate(asyncio.BufferedProtocol):
-    """Reads one PROXY header, and not an octet more.  ``header`` is a future of it, or of the ``ProtocolError``."""
+    """Reads one PROXY header, and not an octet more."""
 
     def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
-        self.header: asyncio.Future[ProxyHeader] = asyncio.get_running_loop().create_future()
+        # Of the header, or of the ``ProtocolError``.
+        self._header: asyncio.Future[ProxyHeader] = asyncio.get_running_loop().create_future()
         self._connection = connection
         self._transport = transport
         from ehlo.protocol.proxy import ProxyHeaderReader  # noqa: PLC0415 - few servers stand behind a proxy
 
         self._reader = ProxyHeaderReader()
         self._buffer = bytearray()
+
+    async def wait_for_header(self, timeout: float) -> ProxyHeader:
+        """Give the header; ``GateClosed`` when it is malformed, or not there after ``timeout`` seconds."""
+        try:
+            return await asyncio.wait_for(self._header, timeout)
+        except TimeoutError:
+            raise GateClosed("no PROXY header in time") from None
+        except ProtocolError as error:
+            raise GateClosed(str(error)) from error
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Room for the octets that belong to the header for certain."""
@@ -60,10 +70,10 @@ class ProxyGate(asyncio.BufferedProtocol):
         self._finish(Disconnected("the server stops"))
 
     def _finish(self, outcome: ProxyHeader | Exception) -> None:
-        if self.header.done():
+        if self._header.done():
             return
         self._transport.pause_reading()
         if isinstance(outcome, Exception):
-            self.header.set_exception(outcome)
+            self._header.set_exception(outcome)
         else:
-            self.header.set_result(outcome)
+            self._header.set_result(outcome)

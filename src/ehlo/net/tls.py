@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ehlo.errors import TLSFailed
 from ehlo.protocol.tlsinfo import TLSInfo
 
 _SERVER_NAME = "_ehlo_server_name"
@@ -64,6 +65,32 @@ def set_tickets(context: ssl.SSLContext, *, are_given: bool) -> None:
     else:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
+
+
+async def shake_hands(
+    loop: asyncio.AbstractEventLoop,
+    plain: asyncio.Transport,
+    protocol: asyncio.BaseProtocol,
+    context: ssl.SSLContext,
+    timeout: float,
+) -> asyncio.Transport:
+    """Do a handshake on a transport; give one above it, whose decrypted octets ``protocol`` gets.
+
+    ``TLSFailed`` when there is no TLS after ``timeout`` seconds.  Whatever it is that fails, ``plain`` is aborted.
+    """
+    maybe_transport = None
+    try:
+        maybe_transport = await loop.start_tls(
+            plain, protocol, context, server_side=True, ssl_handshake_timeout=timeout
+        )
+    except (OSError, EOFError) as error:  # ssl.SSLError, ConnectionError and TimeoutError are OSError
+        raise TLSFailed(str(error)) from error
+    finally:
+        if maybe_transport is None:
+            plain.abort()
+    if maybe_transport is None:
+        raise TLSFailed("connection lost")
+    return maybe_transport
 
 
 def tls_info(transport: asyncio.BaseTransport) -> TLSInfo | None:
