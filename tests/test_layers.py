@@ -39,7 +39,10 @@ LAYERS: dict[str, set[str]] = {
     "content": {"errors", "protocol", "session", "settings"},
     "shared": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings"},
     "verbs": {"errors", "protocol", "hooks", "auth"},
-    "dispatch": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings", "shared", "verbs"},
+    "hooked": {"errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings", "shared"},
+    "dispatch": {
+        *("errors", "stats", "protocol", "session", "net", "hooks", "auth", "settings", "shared", "verbs", "hooked"),
+    },
 }
 LAYERS |= {
     "smtp_auth": LAYERS["dispatch"] | {"dispatch", "credentials"},

@@ -24,7 +24,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ehlo.errors import Disconnected, IdleTimeout, ShuttingDown
-from ehlo.net.flow import CLOSING_TIME, UNREAD_LIMIT
+from ehlo.net.flow import UNREAD_LIMIT
 from ehlo.net.gate import ProxyGate
 from ehlo.net.stepper import Begun
 from ehlo.net.tls import shake_hands
@@ -33,8 +33,6 @@ from ehlo.protocol.framing import Framer, Framing
 
 if TYPE_CHECKING:
     from ehlo.protocol.proxy import ProxyHeader
-
-__all__ = ["BURST", "CLOSING_TIME", "RATE_GRACE", "Connection", "Owner"]
 
 _COMMAND, _TLS, _CLOSED = Framing.COMMAND, Framing.TLS, Framing.CLOSED
 
