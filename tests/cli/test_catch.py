@@ -199,6 +199,16 @@ def test_it_says_where_it_listens_how_to_send_and_how_much_it_caught(capsys: pyt
 
 
 @pytest.mark.usefixtures("_stopped_at_once")
+def test_it_says_that_delivery_fails_on_purpose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert catch.main([*HERE, "--faults", "strict"]) == 0
+    assert "Delivery fails on purpose: strict.\n" in capsys.readouterr().out
+    file = tmp_path / "mine.toml"
+    file.write_text("[[rule]]\nverb = 'MAIL'\ndelay = 1\n", "utf-8")
+    assert catch.main([*HERE, "--faults", str(file)]) == 0
+    assert "Delivery fails on purpose: custom.\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_stopped_at_once")
 def test_quiet_is_quiet_at_the_start_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert catch.main(["--quiet", *HERE]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
@@ -314,6 +324,8 @@ def test_a_store_that_is_none_is_one_line_and_status_1(tmp_path: Path, capsys: p
         (["--release", "mail.example.com"], "Invalid server: mail.example.com"),
         (["--keep", "many"], "Invalid count: many"),
         (["--max-size", "huge"], "Invalid size: huge"),
+        (["--faults", "stormy"], "--faults stormy: no file, and none of exchange-like, flaky, greylisting"),
+        (["--faults", __file__], "test_catch.py: not TOML"),
         (["--color", "blue"], "invalid choice: 'blue'"),
         (["--smt", ":25"], "unrecognized arguments"),
         (["message"], "unrecognized arguments"),

@@ -163,6 +163,7 @@ def _serve(
         # Without a page nobody searches, unless the file is looked at later.
         is_indexed=web is not None or store.is_persistent,
         observer=printer,
+        faults=options.maybe_faults,
     )
 
     def announce() -> None:
@@ -208,6 +209,8 @@ def announcement(
         yield from ("", "To see the mail in a browser:  pip install 'ehlo[inbox]'")
     if advice:
         yield from ("", advice)
+    if options.maybe_faults is not None:
+        yield from ("", f"Delivery fails on purpose: {options.maybe_faults.name}.")
     yield from ("", f"Every message ends here: it is {_kept(options, server)}, and delivered to nobody.")
     who = (
         "Any user name and password will do." if server.auth == "any" else f"Logins are those of {options.maybe_users}."

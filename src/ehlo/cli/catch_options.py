@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ehlo import __version__
+from ehlo.inbox.faults import Scenario, parse_scenario, ready_names, scenario_of
 from ehlo.inbox.records import Retention
 from ehlo.inbox.server import SMTP_PORT, WEB_PORT, Address
 from ehlo.net.foreground import parse_address
@@ -49,6 +50,7 @@ class CatchOptions:
     is_verbose: bool
     logs_json: bool
     colour: str
+    maybe_faults: Scenario | None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -143,6 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
 _COMMANDS = """\
 commands:
   ehlo catch    the same as `ehlo` alone
+  ehlo check    say what is wrong with a message in a file
   ehlo replay   say a recorded session again; see `ehlo replay --help`
   ehlo send     send a test mail to any server; see `ehlo send --help`
   ehlo inbox    list, show, wait for and delete what is caught, from a shell

@@ -25,7 +25,15 @@ from ehlo.inbox.events import TooManyListeners
 from ehlo.inbox.patterns import TooSlow
 from ehlo.inbox.query import QuerySyntaxError
 from ehlo.inbox.server import known_names
-from ehlo.inbox.web import metrics, routes_archive, routes_inboxes, routes_live, routes_messages, routes_report
+from ehlo.inbox.web import (
+    metrics,
+    routes_archive,
+    routes_faults,
+    routes_inboxes,
+    routes_live,
+    routes_messages,
+    routes_report,
+)
 from ehlo.inbox.web.call import Call, Handler
 from ehlo.inbox.web.errors import ApiError, forbidden, invalid, not_found
 from ehlo.inbox.web.openapi import JSON, OPERATIONS, PREFIX, Operation, document
@@ -65,6 +73,7 @@ _HANDLERS: dict[str, Handler] = {
     **routes_inboxes.ROUTES,
     **routes_archive.ROUTES,
     **routes_report.ROUTES,
+    **routes_faults.ROUTES,
 }
 
 

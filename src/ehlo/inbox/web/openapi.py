@@ -377,8 +377,10 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/faults",
         tag="faults",
         summary="Begin with a scenario, from its beginning",
-        description="On all listeners but those of inboxes with faults of their own. One of `name` and `toml` says which.",
+        description="On all listeners but those of inboxes with faults of their own. One of `name` and `toml` says"
+        " which.",
         body={JSON: ref("NewFaults")},
+        body_limit=1 << 20,
         is_for_owner=True,
         answers={200: _json("Faults", "They are in force.")},
         errors=(415,),
