@@ -145,3 +145,34 @@ def test_whatever_somebody_sent_can_be_looked_at(raw: bytes) -> None:
     assert message.attachments is not None
     assert message.raw == raw
     assert pickle.loads(pickle.dumps(message)) == message
+
+
+# What is wrong
+
+
+ZONE = """
+a.example         TXT  "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.a.example  TXT  "v=DMARC1; p=reject"
+"""
+
+
+def test_a_report_says_what_is_wrong() -> None:
+    rules = {finding.rule for finding in message_of(b"Subject: x\r\n\r\nbare\n", session_id="s1").report.findings}
+    assert {"bare-lf", "no-from"} <= rules
+
+
+@pytest.mark.parametrize(("address", "rules"), [("192.0.2.1", set()), ("192.0.2.2", {"spf-fail", "dmarc-fail"})])
+def test_who_vouches_for_a_message_is_asked_of_a_zone(address: str, rules: set[str]) -> None:
+    message = message_of(b"From: ann@a.example\r\n\r\n", session_id="s1")
+    found = message.authenticate(zone=ZONE, address=address)
+    assert {finding.rule for finding in found.findings} == rules | {"dkim-none"}
+
+
+def test_without_an_address_there_is_no_spf() -> None:
+    assert message_of(b"From: ann@a.example\r\n\r\n").authenticate(zone=ZONE).maybe_spf is None
+
+
+@pytest.mark.parametrize("options", [{"zone": "a.example"}, {"zone": "", "address": "nowhere"}])
+def test_a_zone_or_an_address_that_is_none(options: Any) -> None:
+    with pytest.raises(ValueError, match=r"line 1|nowhere"):
+        message_of(b"From: ann@a.example\r\n\r\n").authenticate(**options)

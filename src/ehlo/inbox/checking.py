@@ -7,7 +7,8 @@ is first needed, and is given one message at a time:
     question = length(4) length*OCTET size(8) size*OCTET    ; JSON, and the message
     answer   = length(4) length*OCTET                       ; JSON
 
-Both begin with an answer of no octets, which says that the process is ready.
+An answer of no octets comes first, and says that the process is ready.  The rules are imported by whoever applies them,
+for that takes longer than all else: a server that starts does not.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from ehlo.report import Dialogue, Finding, Mail, Report, Severity, check
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
     from ehlo.inbox.records import EnvelopeRecord, SessionRecord
+    from ehlo.report import Mail, Report
 
 LENGTH: Final = struct.Struct("<I")
 SIZE: Final = struct.Struct("<Q")
@@ -54,6 +54,23 @@ class CheckFailed(Exception):
     """There is no report: it took too long, or the process ended.  The text is for the user."""
 
 
+class Row(NamedTuple):
+    """A ``Finding`` of the process; ``severity`` is its name."""
+
+    rule: str
+    severity: str
+    place: str
+    text: str
+    source: str
+
+
+class Checked(NamedTuple):
+    """A ``Report`` of the process."""
+
+    is_clean: bool
+    findings: tuple[Row, ...]
+
+
 class Subject(NamedTuple):
     """A message with what is known of its way here.  ``maybe_envelope`` None: it was not brought by SMTP."""
 
@@ -66,6 +83,11 @@ class Subject(NamedTuple):
 def subject_of(raw: bytes, envelope: EnvelopeRecord, session_id: str, maybe_session: SessionRecord | None) -> Subject:
     """For the whole of a message.  Without a session it was put in by hand, and its envelope is made up."""
     return Subject(raw, len(raw), envelope if session_id else None, maybe_session)
+
+
+def mail_of(subject: Subject) -> Mail:
+    """As the rules look at it."""
+    return _mail(subject.raw, _facts(subject))
 
 
 def report_on(subject: Subject) -> Report:
@@ -81,10 +103,10 @@ class Checker:
         self._script = script
         # One thread: who else asks waits there, and what he asks about is not read before it is his turn.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ehlo-inbox-check")
-        self._kept: OrderedDict[object, Report] = OrderedDict()
+        self._kept: OrderedDict[object, Checked] = OrderedDict()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def check(self, key: object, load: Callable[[], Subject]) -> Future[Report]:
+    def check(self, key: object, load: Callable[[], Subject]) -> Future[Checked]:
         """Check what ``load`` gives, unless there is a report by that key; ``CheckFailed``, and what ``load`` raises.
 
         A session that goes on may yet be the subject of other findings: of it nothing is kept.
@@ -96,7 +118,7 @@ class Checker:
         self._thread.shutdown(cancel_futures=True)
         self._end()
 
-    def _check(self, key: object, load: Callable[[], Subject]) -> Report:
+    def _check(self, key: object, load: Callable[[], Subject]) -> Checked:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -108,7 +130,7 @@ class Checker:
                 self._kept.popitem(last=False)
         return report
 
-    def _ask(self, subject: Subject) -> Report:
+    def _ask(self, subject: Subject) -> Checked:
         raw = subject.raw[:OCTETS]
         question = json.dumps(_facts(subject)).encode()
         process = self._running()
@@ -129,7 +151,8 @@ class Checker:
                 self._end()
         if answer is None:
             raise CheckFailed("the message could not be checked: it takes too long, or too much memory")
-        return findings_from(json.loads(answer))
+        is_clean, rows = json.loads(answer)
+        return Checked(is_clean, tuple(Row(*row) for row in rows))
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -191,16 +214,8 @@ def _facts(subject: Subject) -> dict[str, Any]:
 def answer_to(question: bytes, raw: bytes) -> bytes:
     """In the process: check a message."""
     report = _report(raw, json.loads(question))
-    return json.dumps(
-        [[one.rule, one.severity, one.place[:TEXT], one.text[:TEXT], one.source] for one in report.findings]
-    ).encode()
-
-
-def findings_from(answer: list[list[Any]]) -> Report:
-    """What ``answer_to`` said."""
-    return Report(
-        tuple(Finding(rule, Severity(severity), place, text, source) for rule, severity, place, text, source in answer)
-    )
+    rows = [(one.rule, str(one.severity), one.place[:TEXT], one.text[:TEXT], one.source) for one in report.findings]
+    return json.dumps((report.is_clean, rows)).encode()
 
 
 class _Line(NamedTuple):
@@ -210,13 +225,20 @@ class _Line(NamedTuple):
 
 
 def _report(raw: bytes, facts: Mapping[str, Any]) -> Report:
-    mail = Mail(
+    from ehlo.report import Dialogue, check  # noqa: PLC0415 - see the module's text
+
+    lines = facts["lines"]
+    report = check(_mail(raw, facts), None if lines is None else Dialogue(tuple(_Line(*line) for line in lines)))
+    return report if facts["is_over"] else report.without(_OF_THE_END)
+
+
+def _mail(raw: bytes, facts: Mapping[str, Any]) -> Mail:
+    from ehlo.report import Mail  # noqa: PLC0415
+
+    return Mail(
         raw,
         facts["mail_from"],
         tuple(facts["rcpt_tos"]),
         tuple(facts["options"]),
         facts["size"] if facts["size"] > len(raw) else None,
     )
-    lines = facts["lines"]
-    report = check(mail, None if lines is None else Dialogue(tuple(_Line(*line) for line in lines)))
-    return report if facts["is_over"] else report.without(_OF_THE_END)
