@@ -84,7 +84,7 @@ def test_another_word_is_no_command(calls: list[Call], word: str, capsys: pytest
     assert cli.main([word]) == 2
     complaint = capsys.readouterr().err
     assert f"no command {word!r}" in complaint
-    assert "catch, inbox, replay, send and serve are all" in complaint
+    assert "catch, check, inbox, replay, send and serve are all" in complaint
     assert calls == []
 
 

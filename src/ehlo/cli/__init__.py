@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ehlo.cli.catch import main as catch_mail
+from ehlo.cli.check import main as check_mail
 from ehlo.cli.inbox import main as look_at_inbox
 from ehlo.cli.replay import main as replay_session
 from ehlo.cli.send import main as send_mail
@@ -18,6 +19,7 @@ from ehlo.main import selects_classic
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "catch": catch_mail,
+    "check": check_mail,
     "inbox": look_at_inbox,
     "replay": replay_session,
     "send": send_mail,

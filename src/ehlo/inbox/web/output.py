@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 if TYPE_CHECKING:
+    from ehlo.inbox.checking import Checked
     from ehlo.inbox.records import EnvelopeRecord, InboxCount, Line, Link, Parsed, Part, SessionRecord, Summary
-    from ehlo.report import Report
 
 
 class Json(Response):
@@ -115,14 +115,14 @@ def link(record: Link) -> dict[str, str]:
     return {"url": record.url, "text": record.text, "origin": record.origin}
 
 
-def report(record: Report) -> dict[str, Any]:
+def report(record: Checked) -> dict[str, Any]:
     """``Report``."""
     return {
         "is_clean": record.is_clean,
         "findings": [
             {
                 "rule": one.rule,
-                "severity": str(one.severity),
+                "severity": one.severity,
                 "place": one.place,
                 "text": one.text,
                 "source": one.source,
