@@ -61,5 +61,9 @@ export const releaseMessage = (id, where) => json(`messages/${id}/release`, { me
 export const listSessions = ({ inbox, refused, limit, before, signal }) =>
   json("sessions", { query: { inbox, refused: refused ? 1 : null, limit, before }, signal });
 export const getSession = (id, signal) => json(`sessions/${encodeURIComponent(id)}`, { signal });
+export const getFaults = () => json("faults");
+export const setFaults = (toml) => json("faults", { method: "PUT", json: { toml } });
+export const clearFaults = () => request("faults", { method: "DELETE" });
+export const getFired = (limit) => json("faults/log", { query: { limit } });
 export const createInbox = (wish) => json("inboxes", { method: "POST", json: wish });
 export const deleteInbox = (name) => request(`inboxes/${encodeURIComponent(name)}`, { method: "DELETE" });

@@ -10,7 +10,7 @@ import { change, settings } from "./settings.js";
  * Show a dialog, and give what it was closed with; undefined if it was dismissed. `fill(close)` gives {body, buttons}; with
  * `onsubmit`, Enter in a field does it: it may throw, and the dialog then says why and stays.
  */
-function show(title, fill, { isNarrow = false, onsubmit = null } = {}) {
+export function show(title, fill, { isNarrow = false, onsubmit = null } = {}) {
   return new Promise((resolve) => {
     const id = `dialog-${Math.random().toString(36).slice(2)}`;
     const dialog = h(isNarrow ? "dialog.narrow" : "dialog", { "aria-labelledby": id });

@@ -2,6 +2,7 @@
 
 import { askDeleteInbox, askInbox, showKeys, showSettings } from "./dialogs.js";
 import { $, bdi, h, icon, iconButton, redraw } from "./dom.js";
+import { drawFaultsButton, showFaults } from "./faults.js";
 import { attempt, copy } from "./feedback.js";
 import { openMenu } from "./menu.js";
 import { CLOSED, formatRoute, go, here } from "./route.js";
@@ -61,6 +62,7 @@ function tagItem(name, now) {
 }
 
 export function drawListening(info, state) {
+  if (state === "live") drawFaultsButton(info);
   const place = $("listening");
   place.dataset.state = state;
   const { host, port } = smtpAddress(info);
@@ -94,6 +96,7 @@ export function startSidebar({ getInfo, refresh }) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawTheme);
   $("settings-button").addEventListener("click", showSettings);
   $("keys-button").addEventListener("click", showKeys);
+  $("faults-button").addEventListener("click", showFaults);
   $("switcher").addEventListener("click", () => openMenu($("switcher"), inboxItems(getInfo(), refresh)));
   const setMenu = (isOpen) => {
     document.body.dataset.menu = isOpen ? "open" : "";
