@@ -136,6 +136,19 @@ DEVIATIONS: Final = (
         (Shown(r"TLS: STARTTLS twice .*", aspects=("said", "logged")),),
     ),
     Deviation(
+        "starttls-hook",
+        "A handle_STARTTLS that is a coroutine function lets everybody in there; here it is awaited. One that raises "
+        "ends the connection, which asyncio logs there, and mail.log here.",
+        "Whoever comes gets in.",
+        (
+            Shown(r"TLS: judged with tls refused later .*", r"554 Command refused due to lack of security\r\n"),
+            Shown(r"TLS: judged with tls raises later .*", r".*\(closed\)|ConnectionResetError"),
+            Shown(r"TLS: judged with tls .* later .*", aspects=("seen",)),
+            Shown(r"TLS: judged with tls (?:refused|raises) later .*", aspects=("logged",)),
+            Shown(r"TLS: judged with tls raises .*", r"ERROR \(peer\) Exception in handle_STARTTLS\(\)", ("logged",)),
+        ),
+    ),
+    Deviation(
         "starttls-proxy-data",
         "STARTTLS loses session.proxy_data there; it is kept here.",
         "The header was not the client's word but the proxy's.",

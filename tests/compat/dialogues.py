@@ -813,6 +813,9 @@ _say("TLS", "a command behind STARTTLS", "tls", EHLO, "STARTTLS\r\nNOOP\r\nNOOP\
 for _setup in ("wrapped", "wrapped open"):
     _say("TLS", f"AUTH with {_setup}", _setup, EHLO, f"AUTH PLAIN {_GOOD}", MAIL, RCPT, "DATA", ".", QUIT)
 
+for _setup in ("tls raises", "tls accepted later", "tls refused later", "tls raises later"):
+    _say("TLS", f"judged with {_setup}", _setup, EHLO, "STARTTLS", Act.HANDSHAKE, EHLO, MAIL, RCPT, "DATA", ".", QUIT)
+
 _say("TLS", "STARTTLS twice", "tls", EHLO, "STARTTLS", Act.HANDSHAKE, EHLO, b"STARTTLS\r\n", b"NOOP\r\n")
 
 # -- PROXY ---------------------------------------------------------------------------------------------------

@@ -254,7 +254,16 @@ class Secured(Keeper):
 
     def handle_STARTTLS(self, server: SMTP, session: Session, envelope: Envelope) -> Any:
         self.note("STARTTLS", session, envelope)
+        if isinstance(self.answer, Exception):
+            raise self.answer
         return self.answer
+
+
+class SecuredLater(Secured):
+    """With a coroutine function."""
+
+    async def handle_STARTTLS(self, server: SMTP, session: Session, envelope: Envelope) -> Any:
+        return super().handle_STARTTLS(server, session, envelope)
 
 
 # -- Authentication ------------------------------------------------------------------------------------------
@@ -541,6 +550,10 @@ SETUPS: dict[str, Setup] = {
     "tls required": Setup(Keeper, {"tls_context": TLS, "require_starttls": True}),
     "tls accepted": Setup(lambda: Secured(True), {"tls_context": TLS}),
     "tls refused": Setup(lambda: Secured(False), {"tls_context": TLS}),
+    "tls raises": Setup(lambda: Secured(ValueError("x")), {"tls_context": TLS}),
+    "tls accepted later": Setup(lambda: SecuredLater(True), {"tls_context": TLS}),
+    "tls refused later": Setup(lambda: SecuredLater(False), {"tls_context": TLS}),
+    "tls raises later": Setup(lambda: SecuredLater(ValueError("x")), {"tls_context": TLS}),
     "tls auth": Setup(Keeper, {"tls_context": TLS, "auth_callback": callback}),
     "tls auth required": Setup(Keeper, {"tls_context": TLS, "auth_callback": callback, "auth_required": True}),
     "tls only required": Setup(Keeper, {"require_starttls": True}),

@@ -534,6 +534,63 @@ async def test_starttls_makes_the_connection_anew(
     assert made == [False, True]
 
 
+@pytest.mark.parametrize("is_coroutine", [False, True])
+async def test_a_hook_that_raises_lets_nobody_in(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext, is_coroutine: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that looks for a certificate in ``session.ssl["peercert"]`` does when there is none."""
+
+    class Plain(Recording):
+        def handle_STARTTLS(self, server: SMTP, session: Session, envelope: Envelope) -> bool:
+            raise KeyError("subject")
+
+    class Later(Recording):
+        async def handle_STARTTLS(self, server: SMTP, session: Session, envelope: Envelope) -> bool:
+            raise KeyError("subject")
+
+    servers = []
+
+    def factory() -> SMTP:
+        servers.append(make((Later if is_coroutine else Plain)(), tls_context=server_context, require_starttls=True))
+        return servers[-1]
+
+    async with _serving(factory) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await _say(reader, writer, "STARTTLS") == ["220 Ready to start TLS"]
+        heard = b""
+        with contextlib.suppress(ConnectionError):  # depends on who is first
+            await writer.start_tls(client_context, server_hostname="localhost")
+            writer.write(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\n")
+            heard = await reader.read()
+        writer.close()
+    assert heard == b""
+    assert not servers[0]._tls_handshake_okay
+    assert servers[0].event_handler.envelopes == []
+    assert [message for message in caplog.messages if "xception" in message] == [
+        f"{servers[0].session.peer!r} Exception in handle_STARTTLS()"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reply"), [(True, "250 OK"), (False, "554 Command refused due to lack of security")]
+)
+async def test_a_hook_that_is_a_coroutine_function_is_awaited(
+    server_context: ssl.SSLContext, client_context: ssl.SSLContext, answer: bool, reply: str
+) -> None:
+    class Later:
+        async def handle_STARTTLS(self, server: SMTP, session: Session, envelope: Envelope) -> bool:
+            await asyncio.sleep(0)
+            return answer
+
+    async with _serving(lambda: make(Later(), tls_context=server_context)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await _say(reader, writer, "STARTTLS")
+        await writer.start_tls(client_context, server_hostname="localhost")
+        assert await _say(reader, writer, "NOOP") == [reply]
+        assert await _say(reader, writer, "QUIT") == ["221 Bye"]
+        writer.close()
+
+
 async def test_a_handshake_of_a_programs_own_drops_what_came_before_it(
     server_context: ssl.SSLContext, client_context: ssl.SSLContext
 ) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import copy
+import functools
 import logging
 import re
 import ssl
+import sys
 import warnings
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, AnyStr
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, AnyStr, NamedTuple
 
 from ehlo.compat.aiosmtpd._records import MISSING, Envelope, Session
 from ehlo.compat.aiosmtpd._streams import Reader, Writer
@@ -29,6 +32,8 @@ from ehlo.errors import (
     SessionEnded,
 )
 from ehlo.net.connection import Connection
+from ehlo.net.flow import READ_SIZE
+from ehlo.net.timer import Deadline
 from ehlo.protocol.commands import AUTH_LINE_LIMIT
 from ehlo.protocol.framing import Framing
 
@@ -38,6 +43,9 @@ BOGUS_LIMIT = 5
 CALL_LIMIT_DEFAULT = 20
 ALLOWED_BEFORE_STARTTLS = {"NOOP", "EHLO", "STARTTLS", "QUIT"}
 CLIENT_AUTH_B = re.compile(rb"(?P<authm>\s*AUTH\s+\S+[^\S\r\n]+)(\S+)(?P<crlf>(?:\r\n)?)", re.IGNORECASE)
+
+# What holds methods of the session, kept by the session: to be let go when it is over.
+_CYCLES = ("_smtp_methods", "_auth_methods", "_timeout_handle")
 
 # What a transport tells of its TLS.
 _TLS_FACTS = ("sslcontext", "ssl_object", "peercert", "cipher", "compression")
@@ -58,11 +66,24 @@ def sanitized_log(func: Callable[..., None], msg: str | bytes, *args: Any, **kwa
     func(msg, *(sanitize(arg) if isinstance(arg, bytes) else arg for arg in args), **kwargs)
 
 
+class TimeoutHandle(NamedTuple):
+    """What ``loop.call_later`` gave for the connection's timeout, as far as programs use it."""
+
+    connection: Any
+
+    def cancel(self) -> None:
+        """Let the client have all the time, until the server waits for something else."""
+        self.connection._deadline.clear()
+
+
 class Dialogue(Connection):
     """See the module's text."""
 
     command_size_limit: int = 512
-    command_size_limits: Mapping[str, int] = {}
+    command_size_limits: MutableMapping[str, int] = collections.defaultdict(  # noqa: RUF012 - subclasses assign it
+        lambda: Dialogue.command_size_limit
+    )
+    """By verb, once EHLO was said; of others, what the ``defaultdict`` says.  Each session has a copy."""
     line_length_limit: int = 1001
     """Longest line of mail data, with its CRLF."""
 
@@ -77,25 +98,41 @@ class Dialogue(Connection):
     _timeout_duration: float
     _proxy_timeout: float | None
     _auth_required: bool
-    _call_budgets: collections.defaultdict[str, int] | None
+    _enforce_call_limit: bool
+    _call_limit_base: dict[str, int]
+    _call_limit_default: int
     _handle_hooks: dict[str, Callable[..., Any]]
+
+    # One of ``Connection``'s names, which a program may well give to something of its own; nothing here uses it.
+    is_gone: Any = None
 
     def __init__(self) -> None:
         super().__init__()
         # Until somebody connects, as the one that a controller makes when it starts.
         self.session = None  # type: ignore[assignment]
         self.envelope = None  # type: ignore[assignment]
-        self.command_size_limits = {}
+        self.command_size_limits = self._copy_of_the_limits()
         self._transport: Any = None
         self._original_transport: Any = None
         self._tls_protocol: Any = None
         self._tls_handshake_okay: Any = True
+        """What ``handle_STARTTLS`` said: True where there is none or no TLS, False until it has answered."""
         self._handler_coroutine: asyncio.Task[None] | None = None
         self._streams: tuple[Reader, Writer] | None = None
         self._is_cut = False
         self._is_over = False
         self._is_answered = False
+        self._pushes_at_once = False
+        self._given_reader: asyncio.StreamReader | None = None
+        self._given_writer: asyncio.StreamWriter | None = None
         self._bogus_budget = BOGUS_LIMIT
+        self._call_budgets: collections.defaultdict[str, int] | None = None
+
+    def _copy_of_the_limits(self) -> MutableMapping[str, int]:
+        limits = type(self).command_size_limits
+        if limits is Dialogue.command_size_limits:
+            return collections.defaultdict(functools.partial(int, self.command_size_limit), limits)
+        return copy.copy(limits)
 
     def _create_session(self) -> Session:
         raise NotImplementedError
@@ -108,12 +145,17 @@ class Dialogue(Connection):
         hook = self._handle_hooks.get(command)
         if hook is None:
             return MISSING
-        return await hook(self, self.session, self.envelope, *args)
+        before, self._pushes_at_once = self._pushes_at_once, True
+        try:
+            return await hook(self, self.session, self.envelope, *args)
+        finally:
+            self._pushes_at_once = before
 
     async def push(self, status: AnyStr) -> None:
         """Say a reply as it is, with CRLF put behind: several lines may be joined by CRLF in it.
 
-        It leaves when the session next waits for anything, or when somebody looks at ``transport``.
+        It leaves at once when a hook or a verb of a program's own says it; else when the session next waits for
+        anything, or when somebody looks at ``transport``.
         """
         response: Any = status
         if isinstance(response, str):
@@ -123,7 +165,9 @@ class Dialogue(Connection):
         self._is_answered = not response.startswith(b"3")
         self._write(response + b"\r\n")
         log.debug("%r << %r", self.session.peer, response)
-        if self._writing_is_paused or self._is_lost:
+        if self._pushes_at_once:
+            self._flush()
+        if self._writing_is_paused or self._is_lost or self._given_writer is not None:
             try:
                 await self._drain()
             except Disconnected:
@@ -160,7 +204,7 @@ class Dialogue(Connection):
         """None before and after the connection.  What was pushed has gone to it when somebody gets hold of it."""
         if self._unsent:
             self._flush()
-        return None if self._is_over and self.is_gone else self._transport
+        return None if self._is_over and self._is_lost else self._transport
 
     @transport.setter
     def transport(self, transport: Any) -> None:
@@ -172,9 +216,48 @@ class Dialogue(Connection):
         reader.push(self._take_octets())
         return reader
 
+    @_reader.setter
+    def _reader(self, reader: asyncio.StreamReader | None) -> None:
+        self._given_reader = reader
+        if self._handler_coroutine is None:
+            self._deadline = Deadline(self.loop, self._timeout_cb)
+
     @property
-    def _writer(self) -> Writer:
-        return self._open_streams()[1]
+    def _writer(self) -> Any:
+        return self._given_writer or self._open_streams()[1]
+
+    @_writer.setter
+    def _writer(self, writer: asyncio.StreamWriter | None) -> None:
+        self._given_writer = writer
+        if self._transport is None:
+            self._transport = writer
+
+    async def _wait_for_input(self) -> None:
+        if self._given_reader is None:
+            await super()._wait_for_input()
+            return
+        await self._drain()
+        data = await self._given_reader.read(READ_SIZE)
+        if not data:
+            self._deadline.close()
+            raise ConnectionResetError("Connection lost")
+        self._framer.receive(data)
+
+    async def _drain(self) -> None:
+        if self._given_writer is None:
+            await super()._drain()
+            return
+        self._flush()
+        await self._given_writer.drain()
+
+    @functools.cached_property
+    def _timeout_handle(self) -> TimeoutHandle:
+        return TimeoutHandle(self)
+
+    @functools.cached_property
+    def _smtp_methods(self) -> dict[str, Any]:
+        """The methods ``smtp_VERB`` by verb; once somebody has asked for them, what is in it counts."""
+        return {name.removeprefix("smtp_"): getattr(self, name) for name in dir(self) if name.startswith("smtp_")}
 
     @property
     def max_command_size_limit(self) -> int:
@@ -191,7 +274,7 @@ class Dialogue(Connection):
             self._reset_timeout()
             try:
                 await self._wait_for_input()
-            except Disconnected:
+            except (Disconnected, ConnectionResetError):
                 return b""
         return self._take_octets()
 
@@ -210,7 +293,14 @@ class Dialogue(Connection):
             if unread:
                 self._framer.receive(unread + self._take_octets())
 
-    # asyncio.Protocol
+    # asyncio.Protocol.  Connection's own part is left out: it is about ``owner`` and ``tls_from_start``, and a program
+    # may well call something of its own so.
+
+    async def _run(self) -> None:
+        try:
+            await self._converse()
+        finally:
+            self._close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the session; and again, with the new transport, when STARTTLS has succeeded (RFC 3207 §4.2)."""
@@ -220,7 +310,8 @@ class Dialogue(Connection):
         self.session.peer = transport.get_extra_info("peername")
         if self._handler_coroutine is None:
             with _running(self.loop):
-                super().connection_made(transport)
+                super(Connection, self).connection_made(transport)
+                self._begin(self._run())
             self._handler_coroutine = self.task
             if transport.get_extra_info("ssl_object") is not None:
                 self._note_tls()
@@ -234,7 +325,16 @@ class Dialogue(Connection):
             self._transport = transport
         self._note_tls()
         hook = self._handle_hooks.get("STARTTLS")
-        self._tls_handshake_okay = True if hook is None else hook(self, self.session, self.envelope)
+        if hook is None:
+            self._tls_handshake_okay = True
+            return
+        self._tls_handshake_okay = False
+        try:
+            self._tls_handshake_okay = hook(self, self.session, self.envelope)
+        except Exception:
+            # Whom nobody has judged has not been let in; and the client awaits no reply that could say so.
+            log.exception("%r Exception in handle_STARTTLS()", self.session.peer)
+            transport.abort()  # type: ignore[attr-defined]
 
     def eof_received(self) -> bool:
         """The client sends no more: what it has sent is answered."""
@@ -246,7 +346,7 @@ class Dialogue(Connection):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone.  A hook that runs is not disturbed."""
         log.info("%r connection lost", self.session.peer)
-        super().connection_lost(error)
+        super(Connection, self).connection_lost(error)
         if self._original_transport is not None:
             self._original_transport.close()
 
@@ -265,6 +365,8 @@ class Dialogue(Connection):
             _, writer = self._streams
             writer.close()
             self._streams = None
+        for name in _CYCLES:
+            vars(self).pop(name, None)
 
     # The dialogue
 
@@ -273,7 +375,8 @@ class Dialogue(Connection):
         try:
             await self._handle_client()
         except IdleTimeout:
-            log.info("%r connection timeout", peer)
+            self._timeout_cb()
+            log.info("%r Connection lost during _handle_client()", peer)
         except (SessionEnded, Goodbye, ConnectionResetError):
             log.info("%r Connection lost during _handle_client()", peer)
         except asyncio.CancelledError:
@@ -289,23 +392,35 @@ class Dialogue(Connection):
             log.info("%r rejected by handle_PROXY", self.session.peer)
             return
         await self.push(f"220 {self.hostname} {self.__ident__}")
+        self._call_budgets = self._full_call_budgets()
         while not self._transport.is_closing():
             self._is_busy = False
             self._expired_hook()  # one that took too long, and did not mind that it was cancelled
             try:
-                await self._next_command()
-            except (SessionEnded, Goodbye, ConnectionResetError):
-                raise
-            except TLSSetupException as error:
-                await self._describe(error)
-                return
-            except Exception as error:  # noqa: BLE001 - whatever a hook raises must not end the session
-                await self.push(await self._describe(error))
+                # What fails here would fail again, so it ends the session.
+                line = await self._next_command()
+                if line is not None:
+                    await self._answer(line)
             except asyncio.CancelledError:
                 expired = self._expired_hook()
                 if expired is None:
                     raise
                 await self.push(await self._describe(expired))
+        log.info("%r Connection lost during _handle_client()", self.session.peer)
+
+    async def _answer(self, line: bytes) -> None:
+        """Run a command.  Whatever a hook raises does not end the session."""
+        try:
+            await self._run_command(line)
+        except (SessionEnded, Goodbye, ConnectionResetError):
+            raise
+        except TLSSetupException as error:
+            await self._describe(error)
+            self._transport.close()
+        except Exception as error:  # noqa: BLE001 - the client is told, by whoever describes it
+            await self.push(await self._describe(error))
+        finally:
+            self._pushes_at_once = False
 
     async def _is_proxied(self, timeout: float) -> bool:
         """Read the PROXY header, and ask ``handle_PROXY`` about it."""
@@ -335,19 +450,21 @@ class Dialogue(Connection):
             except Exception:  # noqa: BLE001 - it cannot even be written down
                 return "500 Error: Cannot describe error"
 
-    async def _next_command(self) -> None:
-        """Read a command and run it, or say what is wrong with it."""
+    async def _next_command(self) -> bytes | None:
+        """Read a line; None when the client has been told that it is none."""
         self._give_back()
         if self._framer.state is not Framing.COMMAND:
             await self._drop_data()
         try:
-            line = await self._next_line(AUTH_LINE_LIMIT, self._timeout_duration)
+            return await self._next_line(AUTH_LINE_LIMIT, self._timeout_duration)
         except LineTooLong:
             await self.push("500 Command line too long")
-            return
         except CommandSyntaxError:
             await self.push("500 Error: bad syntax")
-            return
+        return None
+
+    async def _run_command(self, line: bytes) -> None:
+        """Run a command, or say what is wrong with it."""
         verb, _, octets = line.partition(b" ")
         command = verb.upper().decode("latin-1")
         is_long = len(line) > self._line_limit(command)
@@ -372,6 +489,7 @@ class Dialogue(Connection):
             return
         method = await self._admit(command)
         if method is not None:
+            self._pushes_at_once = not (getattr(method, "__module__", None) or "").startswith(__package__)
             await method(arg)
 
     @property
@@ -384,7 +502,15 @@ class Dialogue(Connection):
             return AUTH_LINE_LIMIT  # RFC 4954 §4
         if not self.session.extended_smtp:
             return self.command_size_limit
-        return self.command_size_limits.get(command, self.command_size_limit)
+        return self._limit_after_ehlo(command)
+
+    def _limit_after_ehlo(self, command: str) -> int:
+        # Not by [], which would keep every verb that a client makes up.
+        limit = self.command_size_limits.get(command)
+        if limit is not None:
+            return limit
+        default = getattr(self.command_size_limits, "default_factory", None)
+        return self.command_size_limit if default is None else int(default())
 
     async def _admit(self, command: str) -> Callable[[str | None], Awaitable[None]] | None:
         """What runs a verb that is known and allowed now; None when the client has been told otherwise."""
@@ -401,7 +527,7 @@ class Dialogue(Connection):
                 self.transport.close()
                 return None
             self._call_budgets[command] -= 1
-        method: Callable[[str | None], Awaitable[None]] | None = getattr(self, "smtp_" + command, None)
+        method = self._find_method(command)
         if method is None:
             log.warning("%r unrecognised: %s", self.session.peer, command)
             self._bogus_budget -= 1
@@ -413,28 +539,52 @@ class Dialogue(Connection):
                 await self.push(f'500 Error: command "{command}" not recognized')
         return method
 
+    def _find_method(self, command: str) -> Callable[[str | None], Awaitable[None]] | None:
+        methods = vars(self).get("_smtp_methods")
+        found: Callable[[str | None], Awaitable[None]] | None = (
+            getattr(self, "smtp_" + command, None) if methods is None else methods.get(command)
+        )
+        return found
+
     def _reset_timeout(self, duration: float | None = None) -> None:
         """Give whoever we wait for so much time from now."""
         self._deadline.set(duration or self._timeout_duration)
 
+    def _timeout_cb(self) -> None:
+        """The client took too long."""
+        log.info("%r connection timeout", self.session.peer)
+        if self.transport is not None:
+            self.transport.close()
 
-def call_budgets(limit: int | dict[str, int] | None) -> collections.defaultdict[str, int] | None:
-    """How often each verb may still come; None for any."""
-    if limit is None:
-        return None
-    if isinstance(limit, int):
-        return collections.defaultdict(lambda: limit)
-    if not isinstance(limit, dict):
-        raise TypeError("command_call_limit must be int or Dict[str, int]")
-    if not all(isinstance(number, int) for number in limit.values()):
-        raise TypeError("All command_call_limit values must be int")
-    rest = limit.get("*", CALL_LIMIT_DEFAULT)
-    return collections.defaultdict(lambda: rest, limit)
+    def _limit_calls(self, limit: int | dict[str, int] | None) -> None:
+        """Take how often each verb may come; None for any."""
+        self._enforce_call_limit = limit is not None
+        self._call_limit_base = {}
+        self._call_limit_default = CALL_LIMIT_DEFAULT
+        if limit is None:
+            return
+        if isinstance(limit, int):
+            self._call_limit_default = limit
+            return
+        if not isinstance(limit, dict):
+            raise TypeError("command_call_limit must be int or Dict[str, int]")
+        if not all(isinstance(number, int) for number in limit.values()):
+            raise TypeError("All command_call_limit values must be int")
+        self._call_limit_base = limit
+        self._call_limit_default = limit.get("*", CALL_LIMIT_DEFAULT)
+
+    def _full_call_budgets(self) -> collections.defaultdict[str, int] | None:
+        if not self._enforce_call_limit:
+            return None
+        return collections.defaultdict(functools.partial(int, self._call_limit_default), self._call_limit_base)
 
 
 @contextlib.contextmanager
 def _running(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Let a loop be the one that runs, as it is when transports call; tests call before they run it."""
+    """Let a loop be the one that runs, as it is when transports call; tests call before they run it.
+
+    The two functions are what asyncio has for event loops, and nothing else tells ``get_running_loop``.
+    """
     if asyncio._get_running_loop() is not None:
         yield
         return
@@ -445,6 +595,15 @@ def _running(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         asyncio._set_running_loop(None)
 
 
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of what the caller does, as its module: programs have filters for warnings from ``smtp``."""
+    frame = sys._getframe(1)
+    warnings.warn_explicit(text, category, frame.f_code.co_filename, frame.f_lineno, f"{__package__}.smtp", _warned)
+
+
+_warned: dict[Any, Any] = {}
+
+
 def warn_deprecated(text: str) -> None:
-    """Tell whoever uses it that a name is old."""
-    warnings.warn(text, DeprecationWarning, stacklevel=3)
+    """Tell that a name is old."""
+    warn(text, DeprecationWarning)

@@ -13,7 +13,6 @@ import inspect
 import logging
 import socket
 import ssl
-import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -27,9 +26,9 @@ from ehlo.compat.aiosmtpd._dialogue import (
     CALL_LIMIT_DEFAULT,
     CLIENT_AUTH_B,
     TLSSetupException,
-    call_budgets,
     sanitize,
     sanitized_log,
+    warn,
     warn_deprecated,
 )
 from ehlo.compat.aiosmtpd._records import MISSING, AuthResult, Envelope, Session, _Missing
@@ -153,12 +152,15 @@ class SMTP(Authentication):
         self._authenticator = authenticator
         self._auth_callback = None if authenticator is not None else auth_callback or login_always_fail
         self._proxy_timeout = proxy_protocol_timeout
-        self._call_budgets = call_budgets(command_call_limit)
+        self._mail_allowance = 0
+        names = [name for name in dir(handler) if name.startswith(("handle_", "auth_"))]
+        self._auth_names = [name for name in names if name.startswith("auth_")]
+        self._check_settings()
         self._handle_hooks = {
-            name.removeprefix("handle_"): getattr(handler, name) for name in dir(handler) if name.startswith("handle_")
+            name.removeprefix("handle_"): getattr(handler, name) for name in names if name.startswith("handle_")
         }
         self._ehlo_hook_ver = self._find_ehlo_hook()
-        self._check_settings()
+        self._limit_calls(command_call_limit)
 
     # What a subclass overrides
 
@@ -232,8 +234,13 @@ class SMTP(Authentication):
             lines.append("250-STARTTLS")
         if not self._auth_require_tls or self._tls_protocol:
             lines.append("250-AUTH " + " ".join(sorted(self._auth_methods)))
-        self.command_size_limits = {"MAIL": self.command_size_limit + allowance}
+        self._allow_mail(allowance)
         return lines
+
+    def _allow_mail(self, octets: int) -> None:
+        """Let MAIL be so much longer than it could be before EHLO, however often that comes."""
+        self.command_size_limits["MAIL"] = self._limit_after_ehlo("MAIL") + octets - self._mail_allowance
+        self._mail_allowance = octets
 
     # Transaction
 
@@ -445,11 +452,7 @@ class SMTP(Authentication):
         """RFC 5321 §4.1.1.8."""
         if await self.check_auth_needed("HELP"):
             return
-        shown = {
-            name.removeprefix("smtp_"): method
-            for name in dir(self)
-            if name.startswith("smtp_") and self._syntax_available(method := getattr(self, name))
-        }
+        shown = {command: method for command, method in self._smtp_methods.items() if self._syntax_available(method)}
         method = shown.get(arg.upper() if arg else "")
         if method is None:
             await self.push(f"{501 if arg else 250} Supported commands: {' '.join(sorted(shown))}")
@@ -505,8 +508,18 @@ class SMTP(Authentication):
         except TLSFailed as error:
             raise TLSSetupException from error.__cause__ or error
         self.connection_made(self.transport)
+        if inspect.isawaitable(self._tls_handshake_okay):
+            await self._await_judgement(self._tls_handshake_okay)
 
-    # Authentication
+    async def _await_judgement(self, judgement: Awaitable[Any]) -> None:
+        self._tls_handshake_okay = False
+        try:
+            self._tls_handshake_okay = await judgement
+        except BaseException as error:
+            log.exception("%r Exception in handle_STARTTLS()", self.session.peer)
+            self._transport.abort()
+            if not isinstance(error, Exception):
+                raise
 
     # Looked at once for each connection
 
@@ -538,7 +551,7 @@ class SMTP(Authentication):
             elif context.check_hostname:
                 log.warning("tls_context.check_hostname == True; this might cause client connection problems")
         if self._auth_required and not self._auth_require_tls:
-            warnings.warn("Requiring AUTH while not requiring TLS can lead to security vulnerabilities!", stacklevel=3)
+            warn("Requiring AUTH while not requiring TLS can lead to security vulnerabilities!")
             log.warning("auth_required == True but auth_require_tls == False")
         if self._proxy_timeout is not None:
             if self._proxy_timeout <= 0:
