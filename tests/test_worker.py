@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
 import signal
 import socket
 import sys
@@ -56,13 +57,12 @@ class Supervisor:
 
 
 def order(sockets: list[int], clients: int, **changes: Any) -> Order:
-    fields = {
+    fields: dict[str, Any] = {
         "application": "tests.net.workers:make",
         "arguments": [],
         "sockets": sockets,
+        "others": [],
         "loop": "auto",
-        "path": sys.path,
-        "python_path": os.environ.get("PYTHONPATH"),
         "clients": clients,
         "seats": 2,
         "seat": 0,
@@ -185,7 +185,7 @@ async def test_it_counts_clients_where_it_was_told_to() -> None:
 )
 async def test_what_keeps_it_from_serving_is_said(name: str, arguments: list[str], reason: str) -> None:
     async with working(application=f"tests.net.workers:{name}", arguments=arguments) as supervisor:
-        assert await supervisor.hear() == {"failed": reason}
+        assert await supervisor.hear() == {"failed": reason, "status": 3 if arguments == ["3"] else 1}
         assert await supervisor.worker == 1
 
 
@@ -195,6 +195,69 @@ async def test_a_server_of_other_sockets_is_stopped() -> None:
         assert message["failed"].endswith("does not serve the sockets that it was given: serve(sockets=...)")
 
 
+async def test_it_accepts_from_the_sockets_of_others_while_it_is_told_to() -> None:
+    other = socket.create_server((HOST, 0))
+    port = other.getsockname()[1]
+    async with working(others=[other.fileno()]) as supervisor:
+        await supervisor.hear()
+        supervisor.say({"cover": [other.fileno()]})
+        async with calling(port) as caller:
+            await caller.greet()
+            supervisor.say({"cover": []})
+            assert await pid_of(caller) == os.getpid()
+            with socket.create_connection((HOST, port)):
+                supervisor.say({"stop": 0})
+                assert (await caller.hear()).startswith("421 ")
+                assert await supervisor.worker == 0
+        assert other.detach() != -1
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((HOST, port))  # it has closed it
+
+
+async def test_it_says_that_somebody_else_has_told_it_to_end() -> None:
+    async with working() as supervisor:
+        await supervisor.hear()
+        async with calling(supervisor.port) as caller:
+            await caller.greet()
+            await caller.begin()
+            signal.raise_signal(signal.SIGTERM)
+            assert await supervisor.hear() == {"stopping": 30.0}
+            assert not supervisor.worker.done()
+
+
+# Without a supervisor
+
+
+@pytest.fixture
+def exits(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[int]:
+    statuses: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr("ehlo.worker.os._exit", statuses.put)
+    return statuses
+
+
+def test_a_process_that_does_not_notice_that_its_supervisor_is_gone_ends(
+    monkeypatch: pytest.MonkeyPatch, exits: queue.Queue[int]
+) -> None:
+    monkeypatch.setattr(worker, "ANSWER", 0.01)
+    ours, theirs = socket.socketpair()
+    with theirs, worker._Lifeline(theirs):
+        ours.sendall(b"something is said")
+        ours.close()
+        assert exits.get(timeout=5) == 1
+
+
+def test_a_process_that_does_not_end_without_its_supervisor_is_ended(
+    monkeypatch: pytest.MonkeyPatch, exits: queue.Queue[int]
+) -> None:
+    monkeypatch.setattr(worker, "GRACE", 0.01)
+    monkeypatch.setattr(worker, "OVERTIME", 0)
+    ours, theirs = socket.socketpair()
+    with theirs, worker._Lifeline(theirs) as lifeline:
+        lifeline.noticed.set()
+        ours.close()
+        assert exits.get(timeout=5) == 1
+
+
 # The process
 
 
@@ -202,14 +265,11 @@ async def test_a_server_of_other_sockets_is_stopped() -> None:
 def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """The supervisor's end; the worker's is ``sys.argv[1]``.  What a worker does to its process is undone."""
     monkeypatch.setattr(credentials, "_fake_secret", credentials.fake_secret())
-    monkeypatch.setenv("PYTHONPATH", "/for/the/start")
-    path = sys.path[:]
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(sys, "argv", ["worker", str(theirs.detach())])
     with ours:
         yield ours
-    sys.path[:] = path
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -219,15 +279,10 @@ def test_a_process_without_an_order_ends(channel: socket.socket) -> None:
     assert worker.main(sys.argv[1]) == 1
 
 
-@pytest.mark.parametrize("python_path", [None, "/another"])
-def test_a_process_is_as_its_order_says(
-    channel: socket.socket, monkeypatch: pytest.MonkeyPatch, python_path: str | None
-) -> None:
+def test_a_process_is_as_its_order_says(channel: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     async def look(self: worker.Worker) -> int:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGHUP)
-        assert sys.path[-1] == "/somewhere"
-        assert os.environ.get("PYTHONPATH") == python_path
         assert credentials.fake_secret() == b"s" * 32
         self._channel.close()
         return 5
@@ -236,15 +291,7 @@ def test_a_process_is_as_its_order_says(
     with socket.socket() as bound:
         bound.set_inheritable(True)
         clients = new_file(2)
-        channel.sendall(
-            order(
-                [bound.fileno()],
-                clients,
-                path=[*sys.path, "/somewhere"],
-                python_path=python_path,
-                secret=(b"s" * 32).hex(),
-            ).encode()
-        )
+        channel.sendall(order([bound.fileno()], clients, secret=(b"s" * 32).hex()).encode())
         assert worker.main(sys.argv[1]) == 5
         assert not bound.get_inheritable()
         os.close(clients)

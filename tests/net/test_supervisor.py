@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -100,6 +100,20 @@ async def test_sockets_that_are_there_already_are_served() -> None:
     port = bound[0].getsockname()[1]
     async with some(sockets=bound) as workers:
         assert workers.port == port
+        assert await who_serves(workers) in workers.pids
+    with pytest.raises(RuntimeError, match="sockets that were given are closed"):
+        await workers.start()
+
+
+async def test_sockets_that_were_there_remain_when_workers_do_not_come_up(tmp_path: Path) -> None:
+    bound = await tcp_sockets(HOST, 0)
+    obstacle = tmp_path / "obstacle"
+    obstacle.touch()
+    workers = some("make_unless", str(obstacle), sockets=bound)
+    with pytest.raises(WorkerFailed):
+        await workers.start()
+    obstacle.unlink()
+    async with workers:
         assert await who_serves(workers) in workers.pids
 
 
@@ -229,6 +243,32 @@ async def test_a_worker_that_dies_again_has_to_wait_and_a_reload_does_not(
         assert len(workers.pids) == 2
 
 
+@pytest.mark.skipif(not CAN_SHARE_OUT, reason="all have the same socket")
+async def test_while_a_post_is_empty_another_worker_accepts_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(back_off, "DELAYS", (3600.0,))
+    async with some(workers=3) as workers:
+        first, second, third = workers.pids
+        os.kill(first, signal.SIGKILL)
+        os.kill(second, signal.SIGKILL)
+        assert {await who_serves(workers) for _ in range(20)} == {third}
+        await workers.reload(linger=0)
+        assert len({await who_serves(workers) for _ in range(60)}) == 3
+        assert third not in workers.pids
+
+
+async def test_a_reload_makes_up_for_deaths_before(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(back_off, "DELAYS", (0.0, 3600.0))
+    async with some(workers=1) as workers:
+        for _ in range(2):
+            (pid,) = workers.pids
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: workers.pids and workers.pids != [pid])  # noqa: B023
+            await workers.reload(linger=0)
+    assert "3600" not in caplog.text
+
+
 async def test_what_waits_in_the_queue_of_the_dead_is_served_by_the_successor() -> None:
     async with some(workers=1) as workers:
         (pid,) = workers.pids
@@ -249,17 +289,23 @@ async def test_a_worker_whose_loop_does_not_turn_is_killed(caplog: pytest.LogCap
         assert f"worker 1 (process {pid}): killed, because it has said nothing for 2 s" in caplog.messages
 
 
-async def test_a_worker_that_somebody_terminates_finishes_its_transactions_and_is_replaced(tmp_path: Path) -> None:
+async def test_a_worker_that_somebody_terminates_finishes_its_transactions_and_is_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with some("make", str(tmp_path), workers=1) as workers, calling(workers.port) as caller:
         await caller.greet()
         await caller.begin()
         (pid,) = workers.pids
         os.kill(pid, signal.SIGTERM)
+        await until(lambda: workers.pids != [pid])
+        assert await who_serves(workers) != pid  # its successor does not wait for it
         assert (await caller.ask("DATA")).startswith("354 ")
         assert (await caller.ask("text", ".")).startswith("250 ")
         await caller.hear()
         assert await caller.has_ended()
-        assert await who_serves(workers) != pid  # waits for it, if need be
+        await until(lambda: len(workers._running) == 1)
+    assert f"worker 1 (process {pid}): somebody has told it to stop" in caplog.messages
+    assert "died" not in caplog.text
 
 
 # Not coming up
@@ -333,11 +379,17 @@ async def test_a_worker_that_cannot_be_started_at_all_is_one_that_did_not_come_u
         ("__main__:name", {}, "cannot import __main__"),
         ("package:name", {"workers": 0}, "at least 1"),
         ("package:name", {"loop": "trio"}, "loop is one of auto, asyncio, uvloop"),
+        ("package:name", {"hang_timeout": 0.05}, "hang_timeout must be at least 0.1, or None"),
+        ("package:name", {"ready_timeout": 0}, "ready_timeout must be more than 0"),
+        ("package:name", {"sockets": []}, "no sockets to listen on"),
+        ("package:name", {"host": "127.0.0.1", "unix_path": "a"}, "not several of them"),
+        ("package:name", {"arguments": "text"}, "arguments is a sequence of texts, and not a text"),
+        ("package:name", {"arguments": ["text", Path()]}, r"arguments\[1\] is a text, and not PosixPath"),
     ],
 )
-def test_what_makes_no_sense_is_refused_at_once(application: str, keywords: dict[str, int], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        serve_workers(application, **{"workers": 1, **keywords})  # type: ignore[arg-type]
+def test_what_makes_no_sense_is_refused_at_once(application: str, keywords: dict[str, Any], complaint: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=complaint):
+        serve_workers(application, **{"workers": 1, **keywords})
 
 
 def test_windows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,6 +442,48 @@ async def test_a_successor_that_does_not_come_up_leaves_the_old_ones(
         obstacle.unlink()
         await workers.reload(linger=0)
         assert not {*before} & {*workers.pids}
+
+
+async def test_a_successor_that_has_said_why_it_fails_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    obstacle = tmp_path / "obstacle"
+    async with some("make_unless_and_stay", str(obstacle), workers=1) as workers:
+        obstacle.touch()
+        with pytest.raises(WorkerFailed, match="obstacle is there"):
+            await workers.reload()
+        assert len(workers._running) == 2
+        monkeypatch.setattr("ehlo.net.worker_process.TIME_TO_END", 0.01)
+        with pytest.raises(WorkerFailed, match="obstacle is there"):
+            await workers.reload()
+        await until(lambda: len(workers._running) == 2)
+
+
+async def test_the_same_reason_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    obstacle = tmp_path / "obstacle"
+    async with some("make_unless", str(obstacle), workers=3) as workers:
+        obstacle.touch()
+        before = workers.pids
+        for pid in before[:2]:
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: caplog.text.count("in 1 s") == 2)
+    assert caplog.text.count("LookupError: obstacle is there") == 1
+
+
+async def test_a_newer_reload_does_not_wait_for_a_successor_that_has_not_come_up(tmp_path: Path) -> None:
+    sign = tmp_path / "sign"
+    sign.touch()
+    async with some("make_when", str(sign), workers=1) as workers:
+        before = workers.pids
+        sign.unlink()
+        first = asyncio.create_task(workers.reload(linger=0))
+        await until(lambda: workers._maybe_candidate)
+        second = asyncio.create_task(workers.reload(linger=0))
+        with pytest.raises(WorkerFailed, match="a newer reload goes before it"):
+            await first
+        sign.touch()
+        await second
+        assert workers.pids != before
 
 
 async def test_who_has_just_come_may_finish_though_the_worker_is_replaced(tmp_path: Path) -> None:
@@ -555,7 +649,34 @@ async def test_serving_for_ever_ends_when_somebody_stops_the_workers() -> None:
     await serving
 
 
-async def test_workers_that_are_stopped_while_they_are_replaced_stop() -> None:
+async def test_workers_that_are_stopped_while_they_start_stop(caplog: pytest.LogCaptureFixture) -> None:
+    workers = some("take_long")
+    starting = asyncio.create_task(workers.start())
+    with caplog.at_level(logging.INFO, "ehlo.workers"):
+        await until(lambda: workers._running)
+        await workers.stop()
+        with pytest.raises(WorkerFailed):
+            await starting
+    assert workers._maybe_listening is None
+    assert "workers serve" not in caplog.text
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_workers_are_killed_when_they_have_to_be(caplog: pytest.LogCaptureFixture) -> None:
+    workers = some(workers=1)
+    await workers.start()
+    (pid,) = workers.pids
+    async with calling_worker(workers, pid) as caller:
+        caller.send(b"VRFY block\r\n")
+        stopping = asyncio.create_task(workers.stop())
+        await until(lambda: workers._is_stopping)
+        with caplog.at_level(logging.INFO, "ehlo.workers"):
+            workers.kill()
+            await stopping
+    assert f"worker 1 (process {pid}): killed" in caplog.messages
+
+
+async def test_workers_that_are_stopped_while_they_are_replaced_stop(caplog: pytest.LogCaptureFixture) -> None:
     async with some() as workers:
         reloading = asyncio.create_task(workers.reload())
         await until(lambda: len(workers._running) > 2)
@@ -563,6 +684,7 @@ async def test_workers_that_are_stopped_while_they_are_replaced_stop() -> None:
         with pytest.raises(WorkerFailed):
             await reloading
         assert not workers._running
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 def is_listening(port: int) -> bool:

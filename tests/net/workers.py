@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
@@ -86,6 +87,12 @@ def make_unless(sockets: Sequence[socket.socket], file: str) -> SMTPServer:
     if Path(file).exists():
         raise LookupError(f"{Path(file).name} is there")
     return make(sockets)
+
+
+def make_unless_and_stay(sockets: Sequence[socket.socket], file: str) -> SMTPServer:
+    if Path(file).exists():
+        threading.Thread(target=time.sleep, args=(PATIENCE,)).start()
+    return make_unless(sockets, file)
 
 
 def leave(_sockets: Sequence[socket.socket], status: str) -> SMTPServer:

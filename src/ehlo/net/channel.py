@@ -4,8 +4,10 @@ The first thing said is the ``Order``.  After that each message is a line of JSO
 
     to the worker       {"stop": GRACE}                   end as ``Server.stop`` does; 0 a second time: at once
                         {"stop": GRACE, "linger": SECONDS}  let nobody new in, go on for so long, then do that
+                        {"cover": [DESCRIPTOR, ...]}      accept from these sockets too, and from no others
     to the supervisor   {"ready": true}                   it accepts connections
-                        {"failed": TEXT}                  it does not, and ends
+                        {"failed": TEXT, "status": NUMBER}  it does not, and ends; the status is for who gives up
+                        {"stopping": GRACE}               somebody else has told it to end: it lets nobody new in
                         {"stats": {NAME: NUMBER, ...}}    what has happened, every so often and at the end
 
 When either side's end is closed, the other's process is gone.
@@ -33,17 +35,16 @@ class Order:
 
     ``application`` is ``package.module:name``, called with the sockets and ``arguments``; ``sockets`` and ``clients``
     are file descriptors, which the process has inherited: where to listen, and the file of the ``SharedRegistry``, with
-    its ``seats``, ``seat`` and ``key``.  ``loop`` is a name for ``event_loop``; ``path`` becomes ``sys.path`` and
-    ``python_path`` the environment's PYTHONPATH.  ``secret`` is for ``ehlo.credentials.share_fake_secret``;
-    ``interval`` are the seconds from one report to the next.
+    its ``seats``, ``seat`` and ``key``.  So are ``others``: the sockets of other workers, which it may have to cover.
+    ``loop`` is a name for ``event_loop``.  ``secret`` is for ``ehlo.credentials.share_fake_secret``; ``interval`` are
+    the seconds from one report to the next.
     """
 
     application: str
     arguments: list[str]
     sockets: list[int]
+    others: list[int]
     loop: str
-    path: list[str]
-    python_path: str | None
     clients: int
     seats: int
     seat: int

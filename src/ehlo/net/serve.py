@@ -161,6 +161,19 @@ class Server:
         finally:
             await self.stop()
 
+    async def accept_from(self, bound: socket.socket) -> asyncio.AbstractServer:
+        """Let those in too who come by another socket: until ``stop_accepting``, or ``stop_accepting_from``."""
+        listener = await self._listen(asyncio.get_running_loop(), bound)
+        self._listeners.append(listener)
+        return listener
+
+    def stop_accepting_from(self, listener: asyncio.AbstractServer) -> None:
+        """Leave that socket to others; it is closed here.  The sessions that came by it go on."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+            self._closing.append(listener)
+            listener.close()
+
     def stop_accepting(self) -> None:
         """Let nobody new in; the sessions that are open go on.  ``stop`` must follow."""
         self._closing += self._stop_listening()

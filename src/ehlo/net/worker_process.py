@@ -16,22 +16,45 @@ from typing import TYPE_CHECKING, Self
 
 from ehlo.errors import EhloError
 from ehlo.net.channel import Message, Order, encode, receive
+from ehlo.net.forked import release, withhold
 from ehlo.stats import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-MODULE = "ehlo.worker"
 OVERTIME = 20.0
 """Seconds after the grace in which a worker says farewell, before it is killed."""
+TIME_TO_END = 5.0
+"""Seconds in which a worker ends that has said why it cannot serve, before it is killed."""
 _LAST_REPORT = 1.0
 """Seconds for what a process that has ended had said; forever, should a child of it have the socket still."""
 # For the supervisor alone: systemd would take a worker for it.
 _NOT_FOR_WORKERS = {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
 
 
+# By -m, or by -c alone, it would import from the current directory what this package and Python itself import.
+_PROGRAM = """\
+import sys
+sys.path[:] = sys.argv[2:]
+del sys.argv[2:]
+from ehlo.worker import main
+sys.exit(main(sys.argv[1]))
+"""
+# What sys.flags tells of options that a worker gets too; those of the environment it has anyway.
+_FLAGS = {"optimize": "-O", "dont_write_bytecode": "-B", "bytes_warning": "-b", "verbose": "-v", "no_site": "-S"}
+_FLAGS_OF_ISOLATION = {"ignore_environment": "-E", "no_user_site": "-s", "safe_path": "-P"}
+
+
 class WorkerFailed(EhloError):
-    """A worker did not come up; the text says why."""
+    """A worker did not come up; the text says why.
+
+    ``reason`` is the part of it that is the same for every worker; ``status`` the exit status for who gives up.
+    """
+
+    def __init__(self, text: str, *, reason: str | None = None, status: int = 1) -> None:
+        super().__init__(text)
+        self.reason = text if reason is None else reason
+        self.status = status
 
 
 class WorkerProcess:
@@ -55,35 +78,45 @@ class WorkerProcess:
         """As ``Popen.returncode``; None while it runs."""
         self.ready_since: float | None = None
         self.is_dismissed = False
-        """Whether it has been told to end."""
+        """Whether it has been told to end, by whomever."""
+        self.on_leaving: Callable[[], None] = lambda: None
+        """Called when somebody else has told it to end."""
+        self._covers: list[int] = []
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._failure = ""
         self._came_up: asyncio.Future[None] = loop.create_future()
         self._deadline: asyncio.TimerHandle | None = None
 
     @classmethod
     async def start(cls, number: int, order: Order) -> Self:
         """Start one; ``OSError`` when the system does not."""
+        encoded = order.encode()
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as undo:
             undo.enter_context(ours)
+            withhold(ours.fileno())
+            undo.callback(release, ours.fileno())
             with theirs:
                 process = await asyncio.create_subprocess_exec(
                     *_command(theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
                     env=_environment(),
-                    pass_fds=[theirs.fileno(), order.clients, *order.sockets],
+                    pass_fds=[theirs.fileno(), order.clients, *order.sockets, *order.others],
                 )
             undo.callback(_kill, process)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
             undo.pop_all()
-        writer.write(order.encode())
+        writer.write(encoded)
         return cls(number, order.seat, process, reader, writer)
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self.pid})"
+
+    @property
+    def lived(self) -> float:
+        """Seconds since it was ready; 0 if it has not been."""
+        return 0.0 if self.ready_since is None else asyncio.get_running_loop().time() - self.ready_since
 
     async def come_up(self, timeout: float) -> None:
         """Wait until it accepts connections; ``WorkerFailed`` when it does not, and then it is killed."""
@@ -92,7 +125,8 @@ class WorkerProcess:
                 await asyncio.shield(self._came_up)
         except TimeoutError:
             self.kill()
-            raise WorkerFailed(f"{self} was not ready within {timeout:g} s") from None
+            reason = f"was not ready within {timeout:g} s"
+            raise WorkerFailed(f"{self} {reason}", reason=reason) from None
         except asyncio.CancelledError:
             self.kill()
             raise
@@ -105,13 +139,11 @@ class WorkerProcess:
             await asyncio.wait([reading], timeout=_LAST_REPORT)
         finally:
             reading.cancel()
+            release(self._writer.get_extra_info("socket").fileno())
             self._writer.close()
             if self._deadline is not None:
                 self._deadline.cancel()
-            if not self._came_up.done():
-                reason = self._failure or describe_status(self._process.returncode)
-                self._came_up.set_exception(WorkerFailed(f"{self} did not come up: {reason}"))
-                self._came_up.exception()  # somebody may wait for it, or nobody
+            self._fail(describe_status(self._process.returncode))
         return self.status
 
     def stop(self, grace: float, linger: float | None = None) -> None:
@@ -124,10 +156,19 @@ class WorkerProcess:
             self.kill()
             return
         self._say({"stop": grace} if linger is None else {"stop": grace, "linger": linger})
-        if self._deadline is not None:
-            self._deadline.cancel()
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later((linger or 0) + grace + OVERTIME, self.kill)
+        self._kill_after((linger or 0) + grace + OVERTIME)
+
+    def cover(self, sockets: list[int]) -> None:
+        """Let it accept from these sockets of others too, and no longer from those that it was told before."""
+        if sockets != self._covers:
+            self._covers = sockets
+            self._say({"cover": sockets})
+
+    def give_up(self, reason: str) -> None:
+        """End it, unless it has come up: whoever waits for that is given the reason."""
+        if not self._came_up.done():
+            self._fail(reason)
+            self.kill()
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -142,10 +183,27 @@ class WorkerProcess:
             self.silence = 0
             if "stats" in message:
                 self.stats = Stats.from_dict(message["stats"])
-            self._failure = message.get("failed", self._failure)
+            if "failed" in message:
+                self._fail(message["failed"], message["status"])
+                self._kill_after(TIME_TO_END)
             if "ready" in message and not self._came_up.done():
                 self.ready_since = asyncio.get_running_loop().time()
                 self._came_up.set_result(None)
+            if "stopping" in message and not self.is_dismissed:
+                self.is_dismissed = True
+                self._kill_after(message["stopping"] + OVERTIME)
+                self.on_leaving()
+
+    def _fail(self, reason: str, status: int = 1) -> None:
+        if not self._came_up.done():
+            text = f"{self} did not come up: {reason}"
+            self._came_up.set_exception(WorkerFailed(text, reason=reason, status=status))
+            self._came_up.exception()  # somebody may wait for it, or nobody
+
+    def _kill_after(self, seconds: float) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self.kill)
 
 
 def describe_status(status: int | None) -> str:
@@ -164,14 +222,28 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 def _command(channel: int) -> Sequence[str]:
-    """Python, as this process was started, and the socket to talk to."""
-    flags = [f"-W{option}" for option in sys.warnoptions]
-    flags += ["-Xdev"] * sys.flags.dev_mode + ["-I"] * sys.flags.isolated
-    return [sys.executable, *flags, "-m", MODULE, str(channel)]
+    """Python, with the options and the ``sys.path`` of this process, and the socket to talk to."""
+    return [sys.executable, *_options(), "-c", _PROGRAM, str(channel), *_path()]
+
+
+def _options() -> list[str]:
+    flags = sys.flags
+    options = [option for name, option in _FLAGS.items() for _ in range(getattr(flags, name))]
+    if flags.isolated:
+        options.append("-I")
+    else:
+        options += [option for name, option in _FLAGS_OF_ISOLATION.items() if getattr(flags, name)]
+    options += [f"-W{option}" for option in sys.warnoptions]
+    options += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]  # noqa: SLF001 - documented
+    return options
+
+
+def _path() -> list[str]:
+    """The places of modules, with that of this very package; Python itself ignores what is no text."""
+    path = [place for place in sys.path if isinstance(place, str)]  # type: ignore[redundant-expr]
+    package = str(Path(__file__).parents[2])
+    return path if package in path else [*path, package]
 
 
 def _environment() -> dict[str, str]:
-    """The same environment, in which this very package is found; where other things are, the order says."""
-    folder = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
-    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_WORKERS} | {"PYTHONPATH": path}
+    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_WORKERS}
