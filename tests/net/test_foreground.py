@@ -115,10 +115,15 @@ class Replaceable:
     """Stands in for workers."""
 
     def __init__(self) -> None:
+        self.host: str | list[str] | None = None
         self.reloads = 0
         self.is_ready_to_start = True
         self.may_reload = asyncio.Event()
+        self.is_stopping = asyncio.Event()
+        self.may_stop = asyncio.Event()
+        self.may_stop.set()
         self.stopped = asyncio.Event()
+        self.heard: list[str] = []
 
     async def start(self) -> None:
         if not self.is_ready_to_start:
@@ -127,7 +132,19 @@ class Replaceable:
             raise WorkerFailed("stopped")
 
     async def stop(self) -> None:
+        self.is_stopping.set()
+        await self.may_stop.wait()
         self.stopped.set()
+
+    def hurry(self) -> None:
+        self.heard.append("hurry")
+
+    def kill(self) -> None:
+        self.heard.append("kill")
+        self.may_stop.set()
+
+    def overtake(self) -> None:
+        self.heard.append("overtake")
 
     async def serve_forever(self) -> None:
         await self.stopped.wait()
@@ -164,6 +181,81 @@ async def test_sighup_replaces_workers_and_once_more_what_came_in_the_meantime()
     await serve_until_signal(workers, lambda: playing.append(asyncio.create_task(play())))  # type: ignore[arg-type]
     await playing[0]
     assert signal.getsignal(signal.SIGHUP) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal here")
+async def test_a_reload_may_fail_in_any_way_and_the_next_one_is_done(caplog: pytest.LogCaptureFixture) -> None:
+    workers = Replaceable()
+
+    async def fail() -> None:
+        workers.reloads += 1
+        raise LookupError("nobody expects it")
+
+    async def play() -> None:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGHUP)
+            await be_quiet()
+        signal.raise_signal(signal.SIGTERM)
+
+    workers.reload = fail  # type: ignore[method-assign]
+    playing: list[asyncio.Task[None]] = []
+    await serve_until_signal(workers, lambda: playing.append(asyncio.create_task(play())))  # type: ignore[arg-type]
+    await playing[0]
+    assert workers.reloads == 2
+    assert workers.heard == ["overtake"] * 2
+    assert "nobody expects it" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal here")
+async def test_systemd_is_not_told_that_workers_are_ready_when_they_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Replaceable()
+    said: list[str] = []
+    monkeypatch.setattr("ehlo.net.foreground.notify", said.append)
+    monkeypatch.setattr("ehlo.net.foreground.reloading", lambda: said.append("RELOADING=1"))
+
+    async def play() -> None:
+        workers.may_stop.clear()
+        signal.raise_signal(signal.SIGHUP)
+        await be_quiet()
+        signal.raise_signal(signal.SIGTERM)
+        await be_quiet()
+        workers.may_reload.set()
+        await be_quiet()
+        workers.may_stop.set()
+
+    playing: list[asyncio.Task[None]] = []
+    await serve_until_signal(workers, lambda: playing.append(asyncio.create_task(play())))  # type: ignore[arg-type]
+    await playing[0]
+    assert said == ["READY=1", "RELOADING=1", "STOPPING=1"]
+
+
+async def test_a_third_signal_kills_workers() -> None:
+    workers = Replaceable()
+    workers.may_stop.clear()
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def play() -> None:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+            await be_quiet()
+
+    playing: list[asyncio.Task[None]] = []
+    await serve_until_signal(workers, lambda: playing.append(asyncio.create_task(play())))  # type: ignore[arg-type]
+    await playing[0]
+    assert workers.heard == ["hurry", "kill"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("host", "where"), [(None, ""), ("mx.example", " on mx.example"), (["a", "b"], " on a, b")])
+async def test_the_host_of_workers_is_named_when_it_has_no_address(host: str | list[str] | None, where: str) -> None:
+    async def fail() -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    workers = Replaceable()
+    workers.start = fail  # type: ignore[method-assign]
+    workers.host = host
+    with pytest.raises(CannotListen, match=f"^cannot listen{where}: Name or service not known$"):
+        await serve_until_signal(workers, pytest.fail)  # type: ignore[arg-type]
 
 
 async def test_a_signal_while_it_starts_is_no_failure() -> None:

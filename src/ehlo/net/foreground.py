@@ -24,7 +24,7 @@ from ehlo.net.listen import tcp_sockets
 from ehlo.net.systemd import notify, reloading
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
     from ehlo.net.serve import Server
     from ehlo.net.supervisor import Workers
@@ -77,37 +77,47 @@ async def open_sockets(host: str | None, port: int) -> list[socket.socket]:
 async def serve_until_signal(server: Server | Workers, on_ready: Callable[[], None]) -> None:
     """Start, say so, and serve until SIGINT or SIGTERM comes; ``CannotListen`` when it does not start.
 
-    The first signal stops as ``Server.stop`` does, the second does not wait for open transactions, and after it signals
-    do what they did before.  SIGHUP replaces workers; one that comes while they are replaced replaces them again.
-    systemd is told of all that.
+    The first signal stops as ``Server.stop`` does, the second does not wait for open transactions, the third kills
+    workers, and after it (or the second, where there are none) signals do what they did before.  SIGHUP replaces
+    workers; one that comes while they are replaced replaces them again, and does not wait for a successor that has not
+    come up.  systemd is told of all that.
     """
     tasks: set[asyncio.Task[None]] = set()
     please_reload = asyncio.Event()
 
-    def stop() -> None:
-        if not tasks:
-            notify("STOPPING=1")
-            tasks.add(asyncio.create_task(server.stop()))
-            return
-        signals.close()
-        server.hurry()
+    def begin() -> None:
+        notify("STOPPING=1")
+        tasks.add(asyncio.create_task(server.stop()))
 
+    def stop() -> None:
+        if len(steps) == 1:
+            signals.close()
+        if steps:  # two may have come at once
+            steps.pop(0)()
+
+    def ask_to_reload() -> None:
+        please_reload.set()
+        server.overtake()  # type: ignore[union-attr]
+
+    steps: list[Callable[[], None]] = [begin, server.hurry]
     maybe_reloading = None
     try:
         with contextlib.ExitStack() as signals:
             signals.enter_context(_calling_at_signals(_STOPPING, stop))
             if hasattr(server, "reload"):
-                signals.enter_context(_calling_at_signals(["SIGHUP"], please_reload.set))
+                steps.append(server.kill)  # type: ignore[union-attr]
+                signals.enter_context(_calling_at_signals(["SIGHUP"], ask_to_reload))
             try:
-                with _saying_why(None):
+                with _saying_why(getattr(server, "host", None)):
                     await server.start()
             except (EhloError, RuntimeError):
                 if tasks:
                     return  # it was stopped while it started
                 raise
+            if not tasks:
+                notify("READY=1")
             if hasattr(server, "reload"):
-                maybe_reloading = asyncio.create_task(_reload_when(please_reload, server.reload))
-            notify("READY=1")
+                maybe_reloading = asyncio.create_task(_reload_when(please_reload, server.reload, tasks))
             on_ready()
             await server.serve_forever()
     finally:
@@ -116,13 +126,24 @@ async def serve_until_signal(server: Server | Workers, on_ready: Callable[[], No
         await server.stop()
 
 
-async def _reload_when(asked: asyncio.Event, reload: Callable[[], Awaitable[None]]) -> None:
+async def _reload_when(
+    asked: asyncio.Event, reload: Callable[[], Awaitable[None]], stopping: Collection[asyncio.Task[None]]
+) -> None:
     while True:
         await asked.wait()
+        if stopping:
+            return
         asked.clear()
         reloading()
-        with contextlib.suppress(EhloError, RuntimeError):  # it is in the log; they are stopping
+        try:
             await reload()
+        except EhloError:
+            pass  # it is in the log
+        except Exception:
+            if not stopping:
+                log.exception("not reloaded")
+        if stopping:
+            return  # nothing is ready any more
         notify("READY=1")
 
 
@@ -185,11 +206,12 @@ def _visible_character(character: str) -> str:
 
 
 @contextlib.contextmanager
-def _saying_why(host: str | None) -> Iterator[None]:
+def _saying_why(host: str | Sequence[str] | None) -> Iterator[None]:
     try:
         yield
     except (socket.gaierror, UnicodeError) as error:  # the second for what cannot be a name, such as "a..b"
-        raise CannotListen(f"cannot listen on {host}: {getattr(error, 'strerror', 'not a host name')}") from error
+        where = f" on {host if isinstance(host, str) else ', '.join(host)}" if host else ""
+        raise CannotListen(f"cannot listen{where}: {getattr(error, 'strerror', 'not a host name')}") from error
     except OSError as error:
         hint = _HINTS.get(error.errno or 0)
         reason = error.strerror or str(error)
