@@ -428,11 +428,19 @@ def test_workers_do_not_outlive_a_supervisor_that_is_killed() -> None:
 
 
 @needs_posix
-def test_workers_that_do_not_come_up_are_status_1_and_a_reason(tmp_path: Path) -> None:
+def test_wrong_settings_of_workers_are_status_2_and_a_reason() -> None:
     with running(*SERVE, "--workers", "2", "-c", "no.such.Handler") as command:
-        assert command.wait() == 1
-    assert "Cannot import handler class no.such.Handler" in command.err.text
-    assert "did not come up: it exited with status 2" in command.err.text.splitlines()[-1]
+        assert command.wait() == 2
+    assert "did not come up: Cannot import handler class no.such.Handler" in command.err.text.splitlines()[-1]
+
+
+@needs_posix
+@pytest.mark.parametrize("option", ["--ready-timeout", "--hang-timeout"])
+def test_patience_with_workers_is_said_in_seconds(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("--workers", "2", option, "-1")
+    assert caught.value.code == 2
+    assert f"{option[2:].replace('-', '_')} must be" in capsys.readouterr().err
 
 
 @needs_posix

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PORT = 8025
 SMTP_PORT = 25
 READY_TIMEOUT = 5.0
+WORKER_READY_TIMEOUT = 60.0
+HANG_TIMEOUT = 60.0
 
 
 class ProtocolClass(Protocol):
@@ -148,8 +150,8 @@ def serve_workers(
     unix_path: str | os.PathLike[str] | None = None,
     sockets: Sequence[socket.socket] | None = None,
     loop: str = "auto",
-    ready_timeout: float = 60.0,
-    hang_timeout: float | None = 60.0,
+    ready_timeout: float = WORKER_READY_TIMEOUT,
+    hang_timeout: float | None = HANG_TIMEOUT,
 ) -> Workers:
     """Several processes that serve one address, to be used with ``async with``, or ``await start()`` and ``stop()``.
 
@@ -161,8 +163,8 @@ def serve_workers(
 
     ``host``, ``port``, ``unix_path`` and ``sockets`` are as for ``serve``.  ``loop`` is "auto" (uvloop where it is
     installed), "asyncio" or "uvloop".  ``ready_timeout`` are the seconds in which a worker must accept connections,
-    ``hang_timeout`` those after which one is killed whose event loop does not turn; None: never.  ``ValueError`` for
-    what makes no sense, ``RuntimeError`` on Windows.
+    ``hang_timeout`` those after which one is killed whose event loop does not turn, at least 5; None: never.
+    ``ValueError`` and ``TypeError`` for what makes no sense, ``RuntimeError`` on Windows.
     """
     module, colon, name = application.partition(":")
     if not (module and colon and name):

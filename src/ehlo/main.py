@@ -17,10 +17,10 @@ import os
 import ssl
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ehlo import __version__
-from ehlo.controller import PORT, serve, serve_workers
+from ehlo.controller import HANG_TIMEOUT, PORT, WORKER_READY_TIMEOUT, serve, serve_workers
 from ehlo.errors import EhloError
 from ehlo.net.foreground import (
     LOOPS,
@@ -44,9 +44,17 @@ DEFAULT_CLASS = "ehlo.handlers.Debugging"
 UNPRIVILEGED = "nobody"
 
 
-def build_parser() -> argparse.ArgumentParser:
+class _WorkersParser(argparse.ArgumentParser):
+    """What is wrong is said by the supervisor, once for all workers; the status is that of other wrong arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        """Hand it over."""
+        raise SystemExit(2) from ValueError(message)
+
+
+def build_parser(cls: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(
+    parser = cls(
         prog="ehlo serve",
         description="An SMTP server that gives the mail it receives to a handler of yours.",
         epilog="SIGINT and SIGTERM let open transactions finish first; a second one does not.",
@@ -115,6 +123,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="serve with N processes, and start another one for each that dies; SIGHUP replaces them one by one, by "
         "processes that have read code and certificates anew; without it, this process serves by itself",
     )
+    option(
+        "--ready-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=WORKER_READY_TIMEOUT,
+        help="within which a worker must accept connections (%(default)g)",
+    )
+    option(
+        "--hang-timeout",
+        metavar="SECONDS",
+        type=float,
+        default=HANG_TIMEOUT,
+        help="after which a worker is killed whose event loop does not turn (%(default)g); 0: never",
+    )
     option("--loop", choices=LOOPS, default="auto", help="event loop; auto: uvloop where it is installed (%(default)s)")
     option("classargs", metavar="CLASSARGS", nargs="*", help="for the handler's class method from_cli")
     return parser
@@ -122,7 +144,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 OWN_OPTIONS = frozenset(
     "-n --nosetuid -c --class -s --size -u --smtputf8 -d --debug -l --listen "  # noqa: SIM905
-    "--smtpscert --smtpskey --tlscert --tlskey --no-requiretls --config --workers --loop".split()
+    "--smtpscert --smtpskey --tlscert --tlskey --no-requiretls --config --workers --loop "
+    "--ready-timeout --hang-timeout".split()
 )
 
 
@@ -154,11 +177,11 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if options.workers is not None:
             arguments = sys.argv[1:] if args is None else [*args]
-            _run_workers(arguments, _sockets_of_systemd(parser, options), options, host, port)
+            _run_workers(parser, arguments, options, host, port)
         else:
             _run(parser, options, host, port)
     except (CannotListen, EhloError) as error:  # the latter is of workers that do not come up
-        return _complain(f"ehlo: {error}")
+        return _complain(f"ehlo: {error}", getattr(error, "status", 1))
     except PrivilegesError as error:
         return _complain(str(error))
     return 0
@@ -178,22 +201,27 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, host: str
 
 
 def _run_workers(
+    parser: argparse.ArgumentParser,
     arguments: Sequence[str],
-    maybe_sockets: Sequence[socket.socket] | None,
     options: argparse.Namespace,
     host: str | None,
     port: int,
 ) -> None:
     """The supervisor keeps its privileges: it speaks with nobody, and its next workers need them for what they read."""
-    workers = serve_workers(
-        f"{__name__}:make_worker",
-        host,
-        port,
-        workers=options.workers,
-        arguments=arguments,
-        sockets=maybe_sockets,
-        loop=options.loop,
-    )
+    try:
+        workers = serve_workers(
+            f"{__name__}:make_worker",
+            host,
+            port,
+            workers=options.workers,
+            arguments=arguments,
+            sockets=_sockets_of_systemd(parser, options),
+            loop=options.loop,
+            ready_timeout=options.ready_timeout,
+            hang_timeout=options.hang_timeout or None,
+        )
+    except ValueError as error:
+        parser.error(str(error))
     with event_loop("asyncio") as runner:
         runner.run(serve_until_signal(workers, _say_nothing))
 
@@ -210,7 +238,7 @@ def _sockets_of_systemd(parser: argparse.ArgumentParser, options: argparse.Names
 
 def make_worker(sockets: Sequence[socket.socket], *arguments: str) -> SMTPServer:
     """The application of ``ehlo serve --workers``; ``arguments`` are those of the command."""
-    parser = build_parser()
+    parser = build_parser(_WorkersParser)
     options = parser.parse_args(arguments)
     _set_up_log(options)
     if options.debug > 2:
@@ -350,6 +378,6 @@ def _say_nothing() -> None:
     """The log says it: "listening on ..."."""
 
 
-def _complain(text: str) -> int:
+def _complain(text: str, status: int = 1) -> int:
     print(text, file=sys.stderr)
-    return 1
+    return status
