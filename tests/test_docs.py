@@ -1,7 +1,8 @@
 """The documentation says nothing that the code does not do: its names, numbers and links, and its programs.
 
 A program is a block of Python behind ``<!-- program -->``; the next block of text on the page is what it prints.  A
-table is checked in the section that bears its name.
+table is checked in the section that bears its name.  A block behind ``<!-- file NAME -->`` is a file that stands beside
+the programs after it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ PAGES = [*sorted(PROJECT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
 
 _HEADING = re.compile(r"^(#+) +(.+)$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_FENCE = re.compile(r"(?P<mark><!-- program -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"(?P<mark><!-- (?:program|file (?P<file>\S+)) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 _TEST = re.compile(r"(tests/[\w/]+\.(?:py|txt))(?:::(\w+))?")
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -156,18 +160,22 @@ class Program(NamedTuple):
     place: str
     text: str
     output: str
+    files: dict[str, str]
 
 
 def programs() -> Iterator[Program]:
     for page in PAGES:
         text = text_of(page)
         blocks = list(_FENCE.finditer(text))
+        files: dict[str, str] = {}
         for block, following in zip(blocks, [*blocks[1:], None], strict=False):
-            if block["mark"]:
+            if block["file"]:
+                files[block["file"]] = block["text"]
+            elif block["mark"]:
                 assert following is not None
                 assert (block["kind"], following["kind"]) == ("python", "text"), block["text"]
                 line = text.count("\n", 0, block.start("text")) + 1
-                yield Program(f"{page.stem}-{line}", block["text"], following["text"])
+                yield Program(f"{page.stem}-{line}", block["text"], following["text"], {**files})
 
 
 @pytest.mark.parametrize("program", list(programs()), ids=lambda program: program.place)
@@ -183,6 +191,9 @@ def test_every_program_prints_what_the_page_says(
     server = certificates.issue_cert("localhost", "127.0.0.1")
     server.private_key_and_cert_chain_pem.write_to_path("server.pem")
     certificates.cert_pem.write_to_path("ca.pem")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in program.files.items():
+        Path(name).write_text(text, encoding="utf-8")
     exec(compile(program.text, program.place, "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out == program.output
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before each start, the last of them for all that follow.
 
-The first is immediate: connections that the system has given to the dead worker's socket wait for its successor.
+The first is immediate: where there is no other worker, connections wait in the dead one's socket for its successor.
 """
 STABLE = 60.0
 """Seconds after which a worker that died is not one that keeps dying."""
