@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import pytest
 
@@ -68,8 +69,22 @@ def test_what_a_client_writes_between_slashes_is_a_pattern() -> None:
 
 
 def test_nothing_asked_for_is_any_message() -> None:
-    assert Criteria.from_text(to="", from_=None, q="").is_empty
+    assert Criteria.from_text(to=None).is_empty
     assert not Criteria.from_text(to="//").is_empty
+
+
+@pytest.mark.parametrize("name", ["to", "from_", "subject", "q"])
+def test_an_empty_criterion_does_not_mean_any_message(name: str) -> None:
+    for make in (Criteria, Criteria.from_text):
+        with pytest.raises(ValueError, match="empty"):
+            make(**{name: ""})
+
+
+@pytest.mark.parametrize("name", ["to", "from_", "subject", "q"])
+@pytest.mark.parametrize("wanted", [["x"], b"x", re.compile(b"x"), 1])
+def test_a_criterion_is_text_or_a_pattern_of_text(name: str, wanted: Any) -> None:
+    with pytest.raises(TypeError, match=name):
+        Criteria(**{name: wanted})
 
 
 @pytest.mark.parametrize(

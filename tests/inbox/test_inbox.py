@@ -167,6 +167,15 @@ async def test_so_it_is_for_a_coroutine(inbox: Inbox) -> None:
 # What is there
 
 
+async def test_a_variable_that_is_empty_or_a_list_is_no_criterion(inbox: Inbox) -> None:
+    for call in (inbox.wait, inbox.assert_none):
+        with pytest.raises(ValueError, match="to: empty"):
+            call(to="")
+    for coroutine in (inbox.wait_async, inbox.assert_none_async):
+        with pytest.raises(TypeError, match="subject: a str"):
+            await coroutine(subject=["x"])  # type: ignore[arg-type]
+
+
 def test_messages_are_there_in_their_order_until_they_are_cleared(inbox: Inbox) -> None:
     for subject in ("one", "two"):
         send(inbox, subject=subject)

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ehlo.inbox.query import Query, parse_query
+from ehlo.inbox.query import Query, QuerySyntaxError, parse_query
 
 if TYPE_CHECKING:
     from ehlo.inbox.records import Summary
@@ -29,7 +29,11 @@ class BadPattern(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """All that are not None must be met.  ``q`` is in the search language; ``QuerySyntaxError`` if it is not."""
+    """All that are not None must be met.  ``q`` is in the search language; ``QuerySyntaxError`` if it is not.
+
+    ``TypeError`` for what is neither text nor a pattern of text; ``ValueError`` for empty text: a variable that was
+    never filled must not mean any message.
+    """
 
     to: str | re.Pattern[str] | None = None
     from_: str | re.Pattern[str] | None = None
@@ -37,21 +41,28 @@ class Criteria:
     q: str | None = None
 
     def __post_init__(self) -> None:
-        """Find out now whether the query can be understood."""
-        if self.q is not None:
-            parse_query(self.q)
+        """Find out now what could never be met, or always."""
+        for name in ("to", "from_", "subject"):
+            _check(name, getattr(self, name))
+        if self.q is None:
+            return
+        if not isinstance(self.q, str):
+            raise TypeError(f"q: a str expected, not {type(self.q).__name__}")
+        if not self.q.strip():
+            raise QuerySyntaxError("q: empty; leave it out if any message will do", 0)
+        parse_query(self.q)
 
     @classmethod
     def from_text(
         cls, *, to: str | None = None, from_: str | None = None, subject: str | None = None, q: str | None = None
     ) -> Criteria:
-        """Make them of what a client of the API sent: ``/re/`` is a pattern.  ``BadPattern``, ``QuerySyntaxError``."""
-        return cls(_pattern(to), _pattern(from_), _pattern(subject), q or None)
+        """Make them of what a client of the API sent: ``/re/`` is a pattern.  ``BadPattern``, and as above."""
+        return cls(_pattern(to), _pattern(from_), _pattern(subject), q)
 
     @property
     def is_empty(self) -> bool:
         """Whether any message will do."""
-        return self == _ANY
+        return all(wanted is None for wanted in (self.to, self.from_, self.subject, self.q))
 
     @property
     def query(self) -> Query | None:
@@ -92,12 +103,17 @@ class Criteria:
         ]
 
 
-_ANY = Criteria()
+def _check(name: str, wanted: object) -> None:
+    is_pattern = isinstance(wanted, re.Pattern) and isinstance(wanted.pattern, str)
+    if wanted is not None and not is_pattern and not isinstance(wanted, str):
+        raise TypeError(f"{name}: a str or a compiled pattern of str expected, not {type(wanted).__name__}")
+    if wanted == "":
+        raise ValueError(f"{name}: empty; leave it out if any message will do")
 
 
 def _pattern(text: str | None) -> str | re.Pattern[str] | None:
     if text is None or len(text) < 2 or not (text.startswith("/") and text.endswith("/")):
-        return text or None
+        return text
     return _compiled(text[1:-1])
 
 

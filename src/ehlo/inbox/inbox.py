@@ -192,7 +192,8 @@ class Inbox:
         in seconds, None is that of the inbox.
 
         Each message is given once, unless ``again`` asks for those that were given already, too.  ``AssertionError``
-        when the time is over, which says what did arrive.
+        when the time is over, which says what did arrive.  ``TypeError`` and ``ValueError`` for criteria that mean
+        nothing: lists, octets, empty text.
         """
         criteria = Criteria(to, from_, subject, q)
         seconds = self.timeout if timeout is None else timeout

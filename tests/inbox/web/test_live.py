@@ -8,7 +8,7 @@ import pytest
 
 from ehlo.inbox import events
 from ehlo.inbox.records import SessionRecord
-from ehlo.inbox.web import routes_live
+from ehlo.inbox.web import routes_live, streaming
 from tests.inbox.web.support import Web, mail, put, serving, until
 
 
@@ -51,6 +51,11 @@ async def test_a_wait_that_is_over_says_null_and_where_to_go_on() -> None:
         ("subject=/(/", 422, "invalid"),
         ("timeout=x", 422, "invalid"),
         ("subjct=a", 422, "invalid"),
+        ("to=", 422, "invalid"),
+        ("from=", 422, "invalid"),
+        ("subject=", 422, "invalid"),
+        ("q=", 422, "invalid"),
+        ("q=%20", 400, "bad_query"),
     ],
 )
 async def test_what_cannot_be_waited_for_is_said_at_once(query: str, status: int, code: str) -> None:
@@ -273,7 +278,7 @@ async def test_a_client_that_does_not_read_holds_a_bounded_memory_and_is_told(mo
 
 
 async def test_a_client_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes_live, "STUCK_SECONDS", 0.02)
+    monkeypatch.setattr(streaming, "STUCK_SECONDS", 0.02)
     async with serving() as web:
         stream = web.begin("/api/v1/events")
         await stream.event()

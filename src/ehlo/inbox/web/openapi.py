@@ -30,6 +30,9 @@ JSON = "application/json"
 MESSAGE = "message/rfc822"
 ANY = "*/*"
 
+IMPORT_LIMIT = 100_000
+"""Messages of one import."""
+
 
 class Parameter(NamedTuple):
     """``place`` is path or query.  ``default`` None: it may be left out, and is None then."""
@@ -75,12 +78,13 @@ class Operation:
 _MESSAGE_ID = Parameter("id", ID, place="path")
 _INBOX = Parameter("inbox", ANY_INBOX_NAME, "The messages of this inbox only.")
 _Q = Parameter("q", SEARCH, "In the search language: words, and `from:` `to:` `subject:` `has:` `before:` `tag:` ...")
+_WANTED_Q = _Q._replace(schema={**SEARCH, "minLength": 1})
 _BEFORE = Parameter("before", ID, "Older than this message.")
 _AFTER = Parameter("after", ID, "Newer than this message.")
 _CRITERIA = tuple(
     Parameter(
         name,
-        {"type": "string", "maxLength": TEXT_LIMIT},
+        {"type": "string", "minLength": 1, "maxLength": TEXT_LIMIT},
         f"{what}: a part of it, in any case; or a regular expression as in `/^reset/`.",
     )
     for name, what in (
@@ -241,7 +245,7 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("index", {"type": "integer", "minimum": 0, "maximum": 1_000_000}, place="path"),
         ),
         answers={200: Answer("The octets; images as what they are, anything else as octets to keep.", ANY)},
-        errors=(404,),
+        errors=(404, 429),
     ),
     Operation(
         name="report_message",
@@ -278,7 +282,7 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(
             _INBOX,
             *_CRITERIA,
-            _Q,
+            _WANTED_Q,
             Parameter("timeout", {"type": "number", "minimum": 0, "maximum": 300}, "Seconds.", 30.0),
             _AFTER,
         ),
@@ -293,7 +297,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="What happens, as server-sent events",
         description="`hello`, `message`, `changed`, `deleted`, `session`; `reset` when some were missed. With criteria,"
         " only messages that match. `Last-Event-ID` resumes; `after` begins with what is newer.",
-        parameters=(_INBOX, *_CRITERIA, _Q, _AFTER),
+        parameters=(_INBOX, *_CRITERIA, _WANTED_Q, _AFTER),
         answers={200: Answer("Events, until the client goes.", "text/event-stream")},
         errors=(400, 429),
     ),
@@ -412,7 +416,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="The messages as a file: mbox, or a Maildir in a tar",
         parameters=(_INBOX, _Q, Parameter("format", {"type": "string", "enum": ["mbox", "maildir"]}, default="mbox")),
         answers={200: Answer("The file.", ANY)},
-        errors=(400,),
+        errors=(400, 429),
     ),
     Operation(
         name="import",
@@ -420,11 +424,13 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/import",
         tag="archive",
         summary="Put messages in: an mbox, a tar of a Maildir or of files, or one message",
+        description=f"At most {IMPORT_LIMIT} messages; what came before a mistake, or before the limit, stays. Sparse"
+        " files in a tar are refused; links, directories and devices are passed over, and names mean nothing.",
         parameters=(_INBOX,),
         body={"application/mbox": None, "application/x-tar": None, MESSAGE: None},
         body_limit=1 << 30,
         answers={200: _json("Imported")},
-        errors=(415, 507),
+        errors=(415, 429, 507),
     ),
 )
 
