@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import tarfile
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehlo.inbox.records import Summary
+from ehlo.inbox.web import archive
 from ehlo.inbox.web.archive import Found, TooBig, Unreadable, arrival, from_mbox, from_tar, to_maildir, to_mbox
 from tests.inbox.web.support import mail
 
@@ -17,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def summary(id_: int = 1, *, mail_from: str = "from@example.com", is_read: bool = False) -> Summary:
+def summary(id_: int = 1, *, mail_from: str = "from@example.com", is_read: bool = False, size: int = 0) -> Summary:
     return Summary(
         id=id_,
         inbox="default",
         received_at=1000.0,
-        size=0,
+        size=size,
         mail_from=mail_from,
         rcpt_tos=(),
         header_from="",
@@ -40,7 +43,7 @@ def summary(id_: int = 1, *, mail_from: str = "from@example.com", is_read: bool 
 
 
 def mbox(*raws: bytes) -> bytes:
-    return b"".join(to_mbox((summary(), raw) for raw in raws))
+    return b"".join(to_mbox((summary(), iter([raw])) for raw in raws))
 
 
 def unmbox(data: bytes, limit: int | None = None) -> list[Found]:
@@ -62,8 +65,8 @@ def test_an_mbox_has_an_envelope_line_and_lf() -> None:
 
 
 def test_the_envelope_line_holds_one_word_whatever_the_sender() -> None:
-    assert b"".join(to_mbox([(summary(mail_from="a b\r\nc"), b"")])).startswith(b"From a_b__c Thu")
-    assert b"".join(to_mbox([(summary(mail_from=""), b"")])).startswith(b"From MAILER-DAEMON Thu")
+    assert b"".join(to_mbox([(summary(mail_from="a b\r\nc"), iter([b""]))])).startswith(b"From a_b__c Thu")
+    assert b"".join(to_mbox([(summary(mail_from=""), iter([b""]))])).startswith(b"From MAILER-DAEMON Thu")
 
 
 def test_lines_that_look_like_an_envelope_are_quoted_and_come_back() -> None:
@@ -88,6 +91,34 @@ def test_messages_survive_an_mbox(messages: list[list[bytes]]) -> None:
     assert [found.raw for found in unmbox(mbox(*raws))] == raws
 
 
+@given(LINES, st.lists(st.integers(0, 80), max_size=6))
+def test_where_a_message_is_cut_makes_no_difference(lines: list[bytes], cuts: list[int]) -> None:
+    raw = b"".join(line + b"\r\n" for line in lines)
+    places = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
+    pieces = [raw[start:end] for start, end in itertools.pairwise(places)]
+    (found,) = unmbox(b"".join(to_mbox([(summary(), iter(pieces))])))
+    assert found.raw == raw
+
+
+def test_many_short_lines_are_not_kept_one_by_one() -> None:
+    data = b"From a@b\n" + b"ab\n" * 100_000
+    tracemalloc.start()
+    try:
+        (found,) = unmbox(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found.raw) == 400_000
+    assert peak < 8 * len(found.raw)
+
+
+def test_a_line_longer_than_a_piece_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = b"a: b\r\n\r\nab\r\n>From x\r\nabc>From y\r\n\r\nFro\r\n"
+    data = b"From a@b\n" + raw.replace(b"\r\n", b"\n") + b"\n"
+    monkeypatch.setattr(archive, "LINE_PIECE", 9)
+    assert [found.raw for found in unmbox(data)] == [raw.replace(b"\n>From", b"\nFrom")]
+
+
 @given(st.binary(max_size=300))
 def test_any_octets_are_an_mbox_or_not(data: bytes) -> None:
     try:
@@ -110,7 +141,9 @@ def test_a_message_in_an_mbox_may_be_too_big() -> None:
 
 def test_a_maildir_comes_back_to_the_octet() -> None:
     raws = [mail(), b"", b"\x00\xff" * 600]
-    data = b"".join(to_maildir((summary(id_, is_read=id_ == 1), raw) for id_, raw in enumerate(raws)))
+    data = b"".join(
+        to_maildir((summary(id_, is_read=id_ == 1, size=len(raw)), iter([raw])) for id_, raw in enumerate(raws))
+    )
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         names = archive.getnames()
     assert names[:3] == ["Maildir/cur", "Maildir/new", "Maildir/tmp"]
@@ -149,6 +182,37 @@ def test_a_tar_that_says_to_be_huge_is_not_believed() -> None:
     member.size = 1 << 40
     with pytest.raises((TooBig, Unreadable)):
         list(from_tar(io.BytesIO(member.tobuf() + bytes(1024)), 1 << 20))
+
+
+def sparse(size: int) -> bytes:
+    """A file of nothing, of any size, in the format 1.0 of GNU tar."""
+    member = tarfile.TarInfo("s")
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(size)}
+    member.size = 512
+    return member.tobuf(tarfile.PAX_FORMAT) + b"0\n".ljust(512, b"\0")
+
+
+def test_a_sparse_file_in_a_tar_is_refused() -> None:
+    old = tarfile.TarInfo("s")
+    old.type = tarfile.GNUTYPE_SPARSE
+    for data in (sparse(1 << 36), sparse(1000), old.tobuf()):
+        with pytest.raises(Unreadable, match="sparse"):
+            list(from_tar(io.BytesIO(data + bytes(1024)), 1 << 20))
+
+
+def test_an_extended_header_in_a_tar_has_a_limit() -> None:
+    member = tarfile.TarInfo("a")
+    member.type, member.size = tarfile.XHDTYPE, 1 << 20
+    with pytest.raises(Unreadable, match="extended"):
+        list(from_tar(io.BytesIO(member.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)), 1 << 20))
+
+
+def test_what_a_tar_promises_it_must_hold() -> None:
+    member = tarfile.TarInfo("a")
+    member.size = 100
+    for data in (b"", member.tobuf() + b"short"):
+        with pytest.raises(Unreadable):
+            list(from_tar(io.BytesIO(data), 1 << 20))
 
 
 @given(st.binary(max_size=2000))

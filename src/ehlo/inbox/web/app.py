@@ -6,10 +6,11 @@ Knows how a request becomes a call of an operation, and an error an answer; what
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from ehlo.inbox.web import (
     routes_messages,
     routes_report,
 )
-from ehlo.inbox.web.call import Call, Handler
+from ehlo.inbox.web.call import Call, Handler, Shared
 from ehlo.inbox.web.errors import ApiError, forbidden, invalid, not_found
 from ehlo.inbox.web.openapi import JSON, OPERATIONS, PREFIX, Operation, document
 from ehlo.inbox.web.output import Json
@@ -51,6 +52,9 @@ log = logging.getLogger("ehlo.inbox")
 
 BODY_SECONDS = 30.0
 """For the next octets of a request's body."""
+DRAIN_OCTETS = 64 << 20
+DRAIN_SECONDS = 5.0
+"""For reading the rest of a body that is too large."""
 SPOOL_OCTETS = 1 << 20
 """A larger body waits in a file."""
 
@@ -93,7 +97,7 @@ def _policy(server: InboxServer) -> Policy:
 class _Application:
     def __init__(self, server: InboxServer) -> None:
         self._server = server
-        self._targets = Targets(server.release)
+        self._shared = Shared(Targets(server.release))
 
     def starlette(self) -> Starlette:
         by_path: dict[str, dict[str, Operation]] = {}
@@ -136,7 +140,7 @@ class _Application:
             raise forbidden("Not for the token of an inbox")
         parameters = path_parameters(operation, request.path_params)
         parameters |= query_parameters(operation, request.query_params.multi_items())
-        call = Call(self._server, self._targets, request, principal, parameters)
+        call = Call(self._server, self._shared, request, principal, parameters)
         with tempfile.SpooledTemporaryFile(SPOOL_OCTETS) as file:
             if operation.body:
                 await self._read_body(operation, call, file)
@@ -174,7 +178,9 @@ class _Application:
         response = RedirectResponse("./", 303)
         if token and policy.principal_of(token) is None:
             return PlainTextResponse("This token is not known, or no longer.\n", 401)
-        response.headers["set-cookie"] = token_cookie(request.scope, token)
+        # Anybody's link may let somebody in, who sees that; none forgets a token behind his back.
+        if token or request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
+            response.headers["set-cookie"] = token_cookie(request.scope, token)
         return response
 
     async def _asset(self, request: Request) -> Response:
@@ -226,10 +232,12 @@ class _Application:
 async def _receive(request: Request, file: IO[bytes], limit: int | None) -> int:
     """The body, into a file; its size.  413 for one that is too long, before it is read if it says so."""
     announced = request.headers.get("content-length", "")
+    chunks = request.stream()
     if limit is not None and announced.isascii() and announced.isdigit() and int(announced[:19]) > limit:
+        if "expect" not in request.headers:
+            await _drain(chunks)
         raise _too_big(limit)
     size = 0
-    chunks = request.stream()
     while True:
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -240,10 +248,20 @@ async def _receive(request: Request, file: IO[bytes], limit: int | None) -> int:
             break
         size += len(chunk)
         if limit is not None and size > limit:
+            await _drain(chunks)
             raise _too_big(limit)
         file.write(chunk)
     file.seek(0)
     return size
+
+
+async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:
+    """Read what a client goes on sending, for a while: closed on it in the midst of that, it would not see why."""
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while size < DRAIN_OCTETS and (chunk := await anext(chunks, b"")):
+                size += len(chunk)
 
 
 def _too_big(limit: int) -> ApiError:

@@ -12,6 +12,8 @@ from ehlo.inbox.parse import parse
 from ehlo.inbox.query import ALL, Query, parse_query
 from ehlo.inbox.records import Event, EventKind, Parsed, Summary
 from ehlo.inbox.web.errors import not_found
+from ehlo.inbox.web.rendering import Renderings
+from ehlo.inbox.web.streaming import Slots
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from ehlo.inbox.web.release import Targets
     from ehlo.inbox.web.security import Principal
 
+EXPORTS_LIMIT = 4
+IMPORTS_LIMIT = 2
+PARTS_LIMIT = 16
+"""Large parts that are given at once: each is a file for that while."""
+DECODING_LIMIT = 2
+"""Large parts that are in memory as a whole at once."""
 PARSE_SECONDS = 10.0
 """How long a message that was just received may take until it can be opened."""
 
@@ -30,11 +38,23 @@ Routes = Mapping[str, Handler]
 
 
 @dataclass(slots=True)
+class Shared:
+    """What all calls have in common: where messages may go, and how much is done at once."""
+
+    targets: Targets
+    exports: Slots = field(default_factory=lambda: Slots(EXPORTS_LIMIT))
+    imports: Slots = field(default_factory=lambda: Slots(IMPORTS_LIMIT))
+    parts: Slots = field(default_factory=lambda: Slots(PARTS_LIMIT))
+    decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DECODING_LIMIT))
+    renderings: Renderings = field(default_factory=Renderings)
+
+
+@dataclass(slots=True)
 class Call:
     """``parameters`` and ``body`` are as the table says, ``file`` is a body that is no JSON."""
 
     server: InboxServer
-    targets: Targets
+    shared: Shared
     request: Request
     principal: Principal
     parameters: dict[str, Any]
@@ -46,6 +66,11 @@ class Call:
     def __post_init__(self) -> None:
         """Remember whose inbox it was at the beginning."""
         self._token_hash = self._hash_now()
+
+    @property
+    def targets(self) -> Targets:
+        """The servers that may be released to."""
+        return self.shared.targets
 
     @property
     def store(self) -> Store:

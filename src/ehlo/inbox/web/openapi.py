@@ -253,10 +253,16 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/messages/{id}/report",
         tag="messages",
         summary="What is wrong with it, and with how it was sent",
-        description="By the rules of `ehlo.report`, the worst first. Nobody is asked anything for it.",
-        parameters=(_MESSAGE_ID,),
+        description="By the rules of `ehlo.report`, the worst first. Nobody is asked anything for it, unless `address`"
+        " is given: then name servers are asked about DKIM, SPF and DMARC, or the zone that the server began with."
+        " 409 if it was started without them.",
+        parameters=(
+            _MESSAGE_ID,
+            Parameter("address", {"type": "string", "maxLength": 45}, "The IP address that it is sent from."),
+            Parameter("helo", {"type": "string", "maxLength": 255}, "How the sender names itself."),
+        ),
         answers={200: _json("Report")},
-        errors=(404, 503),
+        errors=(404, 409, 503),
     ),
     Operation(
         name="release_message",

@@ -1,7 +1,6 @@
 """What does not end at once: waiting for a message, and streams of events.
 
-A client that goes away is noticed, and what was kept for it is let go.  One that stays and does not read is given up:
-what waits for it is bounded, and so is the time.
+How clients leave, and what becomes of those who do not read, is in ``ehlo.inbox.web.streaming``.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ from ehlo.inbox.records import Event, EventKind
 from ehlo.inbox.web import output
 from ehlo.inbox.web.errors import not_found
 from ehlo.inbox.web.output import Json
+from ehlo.inbox.web.streaming import Stream, disconnected, first_of
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
-
     from ehlo.inbox.events import Listener, Numbered
     from ehlo.inbox.records import Summary
     from ehlo.inbox.waiting import Watch
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE = 15.0
 """Seconds between two signs of life of a stream."""
-STUCK_SECONDS = 60.0
-"""How long a client may not read before its stream ends."""
 CATCH_UP_LIMIT = 1000
 """Messages that a stream which begins with ``after`` catches up with."""
 
@@ -72,40 +68,16 @@ async def events(call: Call) -> Response:
 ROUTES: Routes = {"wait": wait, "events": events}
 
 
-class EventStream(Response):
-    """A response that goes on until the client goes, does not read any more, or the server stops.
-
-    ``pieces`` are sent as they come; ``release`` is called in the end, whatever happened.
-    """
-
-    media_type = "text/event-stream"
+class EventStream(Stream):
+    """A stream of events; ``release`` is that of a context manager."""
 
     def __init__(self, pieces: AsyncGenerator[bytes, None], release: Callable[..., None]) -> None:
-        super().__init__(headers={"x-accel-buffering": "no"})
-        del self.headers["content-length"]
-        self._pieces = pieces
-        self._release = release
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send."""
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            sending = asyncio.ensure_future(self._send_all(send))
-            leaving = asyncio.ensure_future(_disconnected(receive))
-            await _first_of(sending, leaving)
-        finally:
-            self._release(None, None, None)
-            await self._pieces.aclose()
-
-    async def _send_all(self, send: Send) -> None:
-        try:
-            async for piece in self._pieces:
-                # uvicorn waits here while the client does not read.
-                async with asyncio.timeout(STUCK_SECONDS):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except TimeoutError:
-            return  # without an end, which the client would not read either: the connection is closed
-        await send({"type": "http.response.body", "body": b""})
+        super().__init__(
+            pieces,
+            lambda: release(None, None, None),
+            media_type="text/event-stream",
+            headers={"x-accel-buffering": "no"},
+        )
 
 
 async def _matching(call: Call, watch: Watch) -> AsyncGenerator[bytes, None]:
@@ -210,8 +182,8 @@ def _event(name: str, data: Any, maybe_id: str | None) -> bytes:
 async def _unless_gone(call: Call, waiting: Awaitable[T]) -> T:
     """The outcome; ``CancelledError`` when the client has gone: nobody is there to be answered."""
     task = asyncio.ensure_future(waiting)
-    leaving = asyncio.ensure_future(_disconnected(call.request.receive))
-    await _first_of(task, leaving)
+    leaving = asyncio.ensure_future(disconnected(call.request.receive))
+    await first_of(task, leaving)
     if not task.done() or task.cancelled():
         raise ClientGone
     return task.result()
@@ -219,21 +191,3 @@ async def _unless_gone(call: Call, waiting: Awaitable[T]) -> T:
 
 class ClientGone(Exception):
     """The client has closed the connection."""
-
-
-async def _first_of(task: asyncio.Future[Any], other: asyncio.Future[Any]) -> None:
-    """Wait until one of two is done, and cancel the other; what the first one raised is raised."""
-    try:
-        await asyncio.wait({task, other}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for future in (task, other):
-            if not future.done():
-                future.cancel()
-        await asyncio.gather(task, other, return_exceptions=True)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        raise error
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import tempfile
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from ehlo.inbox.mime import decode_body
 from ehlo.inbox.query import ALL, parse_query
@@ -13,11 +16,12 @@ from ehlo.inbox.records import DEFAULT_INBOX
 from ehlo.inbox.web import output
 from ehlo.inbox.web.archive import Found, arrival
 from ehlo.inbox.web.errors import invalid, not_found
-from ehlo.inbox.web.html import document, document_policy, render
+from ehlo.inbox.web.html import Rendered, document, document_policy, render
 from ehlo.inbox.web.images import identify
 from ehlo.inbox.web.names import attachment, safe_name
 from ehlo.inbox.web.output import Json
 from ehlo.inbox.web.release import check_content, check_envelope, release
+from ehlo.inbox.web.streaming import Stream, in_threads
 
 if TYPE_CHECKING:
     from ehlo.inbox.records import Parsed, Part
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 
 EMBEDDED_OCTETS = 5 << 20
 """A larger part is not put into a page."""
+PART_PIECE = 256 * 1024
+"""Octets of a part that are in memory for a client; a smaller part is sent at once."""
+_ENCODINGS = {"base64", "quoted-printable"}
 _FILE_POLICY = "default-src 'none'; sandbox"
 
 
@@ -75,9 +82,9 @@ async def read_message(call: Call) -> Response:
     """Everything but its octets."""
     summary = await call.run(call.visible, call["id"])
     parsed = await call.parsed(summary.id)
+    has_remote = parsed.html is not None and (await _rendered(call, summary.id, parsed)).blocked > 0
 
     def read() -> Json:
-        has_remote = parsed.html is not None and render(parsed.html, lambda _: None).blocked > 0
         envelope = call.store.envelope(summary.id)
         return Json(output.message(call.store.summary(summary.id), envelope, parsed, has_remote=has_remote))
 
@@ -107,7 +114,7 @@ async def raw_message(call: Call) -> Response:
     if call["download"]:
         headers["content-disposition"] = attachment(f"message-{summary.id}.eml")
         media_type = "message/rfc822"
-    return StreamingResponse(call.store.raw_chunks(summary.id), headers=headers, media_type=media_type)
+    return _stream(call, call.store.raw_chunks(summary.id), headers, media_type)
 
 
 async def message_html(call: Call) -> Response:
@@ -116,7 +123,8 @@ async def message_html(call: Call) -> Response:
     parsed = await call.parsed(summary.id)
     if parsed.html is None:
         raise not_found("The message has no HTML")
-    page = await call.run(_render, call, summary.id, parsed)
+    rendered = await _rendered(call, summary.id, parsed, with_remote=call["remote"])
+    page = await call.run(document, rendered)
     headers = {
         "content-security-policy": document_policy(with_remote=call["remote"]),
         "x-frame-options": "SAMEORIGIN",
@@ -147,14 +155,20 @@ async def message_part(call: Call) -> Response:
     if index >= len(parsed.parts):
         raise not_found()
     part = parsed.parts[index]
-    data = await call.run(_part_octets, call, summary.id, part)
-    image = identify(data)
-    media_type = image.media_type if image is not None and image.is_harmless else "application/octet-stream"
     headers = {
         "content-disposition": attachment(safe_name(part.filename, f"part-{index}{_ending(part)}")),
         "content-security-policy": _FILE_POLICY,
     }
-    return Response(data, headers=headers, media_type=media_type)
+    is_coded = part.encoding in _ENCODINGS and all(other.parent != index for other in parsed.parts)
+    if part.end - part.start <= PART_PIECE:
+        data = await call.run(_part_octets, call, summary.id, part)
+        return Response(data, headers=headers, media_type=_media_type(data))
+    if is_coded:
+        return await _large_part(call, summary.id, part, headers)
+    chunks = call.store.raw_chunks(summary.id, part.start, part.end)
+    first = await call.run(next, chunks, b"")
+    headers["content-length"] = str(part.end - part.start)
+    return _stream(call, itertools.chain([first], chunks), headers, _media_type(first))
 
 
 async def release_message(call: Call) -> Response:
@@ -216,7 +230,49 @@ async def _change(call: Call, ids: list[int], change: dict[str, Any]) -> int:
     return changed
 
 
-def _render(call: Call, id_: int, parsed: Parsed) -> str:
+def _stream(call: Call, pieces: Iterator[bytes], headers: dict[str, str], media_type: str) -> Stream:
+    return Stream(in_threads(call, pieces), lambda: None, media_type=media_type, headers=headers)
+
+
+async def _large_part(call: Call, id_: int, part: Part, headers: dict[str, str]) -> Response:
+    """A part that is decoded as a whole, by way of a file: who reads slowly, or never, holds no memory."""
+    call.shared.parts.take()
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has been sent
+
+    def release() -> None:
+        file.close()
+        call.shared.parts.give_back()
+
+    def decode() -> bytes:
+        size = file.write(_part_octets(call, id_, part))
+        file.seek(0)
+        first = file.read(PART_PIECE)
+        headers["content-length"] = str(size)
+        return first
+
+    try:
+        async with call.shared.decoding:
+            first = await call.run(decode)
+    except BaseException:
+        release()
+        raise
+    pieces = itertools.chain([first], iter(lambda: file.read(PART_PIECE), b""))
+    return Stream(in_threads(call, pieces), release, media_type=_media_type(first), headers=headers)
+
+
+def _media_type(first: bytes) -> str:
+    image = identify(first)
+    return image.media_type if image is not None and image.is_harmless else "application/octet-stream"
+
+
+async def _rendered(call: Call, id_: int, parsed: Parsed, *, with_remote: bool = False) -> Rendered:
+    async def make() -> Rendered:
+        return await call.run(_render, call, id_, parsed, with_remote)  # type: ignore[no-any-return]
+
+    return await call.shared.renderings.get((id_, with_remote), make)
+
+
+def _render(call: Call, id_: int, parsed: Parsed, with_remote: bool) -> Rendered:  # noqa: FBT001 - by ``run``
     by_id = {part.content_id.strip("<> "): part for part in parsed.parts if part.content_id}
 
     def find_image(content_id: str) -> bytes | None:
@@ -226,7 +282,7 @@ def _render(call: Call, id_: int, parsed: Parsed) -> str:
         return _part_octets(call, id_, part)
 
     assert parsed.html is not None
-    return document(render(parsed.html, find_image, with_remote=call["remote"]))
+    return render(parsed.html, find_image, with_remote=with_remote)
 
 
 def _part_octets(call: Call, id_: int, part: Part) -> bytes:
