@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import nh3
 
+from ehlo.inbox.web.addresses import is_public_url
 from ehlo.inbox.web.images import identify
 
 TAGS_LIMIT: Final = 20_000
@@ -141,8 +141,10 @@ class _Filter:
             return self._embed(_data_of(url))
         if not lowered.startswith(("http:", "https:", "//")):
             return None
-        if self.with_remote and _is_public(url):
-            return f"https:{url}" if url.startswith("//") else url
+        absolute = f"https:{url}" if url.startswith("//") else url
+        # A message must not make its reader's browser ask around in his own network.
+        if self.with_remote and is_public_url(absolute):
+            return absolute
         self.blocked += 1
         return None
 
@@ -197,25 +199,6 @@ def _data_of(url: str) -> bytes | None:
         return base64.b64decode(octets)
     except binascii.Error:
         return None
-
-
-def _is_public(url: str) -> bool:
-    """Whether an address leads out: a message must not make its reader's browser ask around in his own network."""
-    try:
-        host = urlsplit(f"https:{url}" if url.startswith("//") else url).hostname or ""
-    except ValueError:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        # Numbers in other notations are addresses too, to a browser: 0x7f.1 is 127.0.0.1.
-        last = host.rstrip(".").rpartition(".")[2]
-        is_number = last.isdigit() or last.lower().startswith("0x")
-        return (
-            "." in host.rstrip(".")
-            and not is_number
-            and not host.lower().endswith((".localhost", ".local", ".internal"))
-        )
 
 
 def _quoted(url: str) -> str:

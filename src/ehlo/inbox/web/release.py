@@ -8,13 +8,14 @@ host is not that: it is good for public addresses only, and the connection goes 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import logging
 import re
 import ssl
 from dataclasses import dataclass
 from email.utils import format_datetime, localtime
 from typing import TYPE_CHECKING
 
+from ehlo.inbox.web.addresses import is_public
 from ehlo.inbox.web.errors import ApiError, forbidden, invalid
 from ehlo.net.client import Client, ClientTimeouts
 from ehlo.protocol.client import UpstreamError, mail_command, rcpt_command
@@ -23,6 +24,8 @@ from ehlo.trace import count_received
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+log = logging.getLogger("ehlo.inbox")
 
 MARK = b"X-Ehlo-Released"
 """The field that says that a message has been here: it is not released once more."""
@@ -70,16 +73,6 @@ class Targets:
         return Target(name, port, addresses[0])
 
 
-def is_public(address: str) -> bool:
-    """Whether an address is one of the Internet's, and not another notation for one that is not."""
-    found = ipaddress.ip_address(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is not None:
-            found = inner
-    return found.is_global and not found.is_multicast
-
-
 def check_envelope(sender: str, recipients: Sequence[str]) -> None:
     """422 for an address that would be more than one: nothing may end the line that it stands in."""
     try:
@@ -107,7 +100,11 @@ async def release(target: Target, sender: str, recipients: Sequence[str], raw: b
         ) as client:
             return await _send(client, sender, recipients, raw)
     except UpstreamError as error:
-        raise ApiError(502, "not_released", f"The server did not take it: {error}") from None
+        if error.reply is not None:
+            raise ApiError(502, "not_released", f"The server did not take it: {error.reply}") from None
+        # What went wrong on the way says how this network is made: that is for the log.
+        log.warning("a message was not released to %s:%d: %s", target.host, target.port, error)
+        raise ApiError(502, "not_released", "The server was not reached, or broke off; the log says why") from None
 
 
 async def _send(client: Client, sender: str, recipients: Sequence[str], raw: bytes) -> tuple[str, list[str]]:
