@@ -6,7 +6,8 @@ import asyncio
 import base64
 import io
 import json
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import jsonschema_rs
 import pytest
@@ -20,6 +21,9 @@ from ehlo.inbox.web.metrics import MEDIA_TYPE, Metric, render
 from ehlo.inbox.web.openapi import OPERATIONS, PREFIX
 from ehlo.inbox.web.schemas import SCHEMAS
 from tests.inbox.web.support import PNG, Answer, Web, mail, put, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 RFC822 = {"content-type": "message/rfc822"}
@@ -400,6 +404,41 @@ async def test_a_body_that_is_too_large_is_refused_before_and_while_it_comes() -
         ).status == 413
         mbox = b"From a\n" + b"x" * 1001 + b"\n"
         assert (await ask(web, "import", mbox, headers={"content-type": "application/mbox"})).status == 413
+
+
+@pytest.mark.parametrize("announced", ["1001", "5000", None])
+async def test_the_rest_of_a_body_that_is_too_large_is_read_before_that_is_said(announced: str | None) -> None:
+    """A client that sends on meets a closed connection otherwise, and not the answer."""
+    read = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            read.append(1000)
+            yield b"x" * 1000
+
+    request = SimpleNamespace(headers={"content-length": announced} if announced else {}, stream=chunks)
+    with pytest.raises(ApiError) as caught:
+        await app._receive(cast("Any", request), io.BytesIO(), 1000)
+    assert caught.value.status == 413
+    assert len(read) == 5
+
+
+async def test_no_more_than_so_much_is_read_of_it_and_nothing_when_the_client_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "DRAIN_OCTETS", 3000)
+    read = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while True:
+            read.append(1000)
+            yield b"x" * 1000
+
+    for headers, expected in (({}, 5), ({"content-length": "1001", "expect": "100-continue"}, 0)):
+        read.clear()
+        with pytest.raises(ApiError):
+            await app._receive(cast("Any", SimpleNamespace(headers=headers, stream=chunks)), io.BytesIO(), 1000)
+        assert len(read) == expected
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
