@@ -409,3 +409,34 @@ async def test_there_are_no_websockets_to_hijack() -> None:
         }
         answer = await web.get("/api/v1/events", headers=headers | {"origin": "http://evil.example"})
         assert answer.status == 403
+
+
+async def test_a_cookie_that_is_nobodys_is_not_the_owners() -> None:
+    """Who had the token of an inbox does not see everything when that inbox is gone."""
+    async with serving() as web:
+        made = (await web.post("/api/v1/inboxes", {"name": "team"})).json
+        cookie = {"cookie": f"ehlo_8026={made['token']}"}
+        assert (await web.get("/api/v1/info", headers=cookie)).json["inbox"] == "team"
+        assert (await web.ask("DELETE", "/api/v1/inboxes/team")).status == 204
+        for path in ("/api/v1/info", "/api/v1/messages", "/metrics"):
+            answer = await web.get(path, headers=cookie)
+            assert answer.status == 401
+            assert answer.headers["set-cookie"].startswith("ehlo_8026=; ")
+            assert "Max-Age=0" in answer.headers["set-cookie"]
+        for path in ("/livez", "/static/nothing", "/?token="):
+            assert (await web.get(path, headers=cookie)).status != 401
+        assert (await web.get("/api/v1/info", headers={"cookie": "ehlo_8026="})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("site", "is_forgotten"),
+    [("cross-site", False), ("same-site", False), ("same-origin", True), ("none", True), (None, True)],
+)
+async def test_a_link_on_another_site_does_not_forget_the_cookie(site: str | None, is_forgotten: bool) -> None:
+    headers = (
+        {} if site is None else {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    )
+    async with serving(token="secret") as web:
+        answer = await web.get("/?token=", headers=headers)
+        assert answer.status == 303
+        assert ("set-cookie" in answer.headers) is is_forgotten

@@ -171,3 +171,8 @@ def test_no_parameter_is_named_twice() -> None:
     for operation in OPERATIONS:
         names = [parameter.name for parameter in operation.parameters]
         assert len(names) == len(set(names)), operation.name
+
+
+def test_a_number_that_is_too_large_is_said_to_be() -> None:
+    with pytest.raises(ApiError, match="limit: must be from 1 to 200"):
+        query_parameters(BY_NAME["list_messages"], [("limit", "9" * 30)])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
@@ -141,7 +141,11 @@ class Guard:
         found = None if maybe_cookie is None else self._policy.principal_of(maybe_cookie)
         if found is not None:
             return found
-        if self._policy.needs_token and path != "/" and not path.startswith(_FREE_PATHS):
+        is_free = path == "/" or path.startswith(_FREE_PATHS)
+        if maybe_cookie and not is_free:
+            # Nobody's any more: who had an inbox does not become the owner when it is gone.
+            raise _unauthorized("This token is not known, or no longer", {"set-cookie": token_cookie(scope, "")})
+        if self._policy.needs_token and not is_free:
             raise _unauthorized("A token is needed: Authorization: Bearer, or /?token= in a browser")
         return OWNER
 
@@ -210,5 +214,5 @@ def _cookie(headers: Headers, scope: Scope) -> str | None:
     return None if found is None else found.value
 
 
-def _unauthorized(text: str) -> ApiError:
-    return ApiError(401, "unauthorized", text, headers={"www-authenticate": "Bearer"})
+def _unauthorized(text: str, more: Mapping[str, str] | None = None) -> ApiError:
+    return ApiError(401, "unauthorized", text, headers={"www-authenticate": "Bearer"} | dict(more or {}))

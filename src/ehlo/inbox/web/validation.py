@@ -13,7 +13,8 @@ from ehlo.inbox.web.schemas import SCHEMAS, Schema
 if TYPE_CHECKING:
     from ehlo.inbox.web.openapi import Operation, Parameter
 
-_INTEGER = re.compile(r"-?[0-9]{1,16}", re.ASCII)
+# As long as a number is taken for one, if only to say that it is too large.
+_INTEGER = re.compile(r"-?[0-9]{1,1000}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,16})?", re.ASCII)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _TYPES: Mapping[str, tuple[type, ...]] = {
