@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from ehlo.inbox.errors import StoreError, StoreFull, StoreUnusable
 from ehlo.inbox.lock import FileLock
 from ehlo.inbox.records import Arrival, SessionRecord
 from ehlo.inbox.schema import CHUNK
-from ehlo.inbox.store import Store, Usage
+from ehlo.inbox.store import Store, Usage, remove_left_folders
 from tests.inbox.support import PATIENCE, arrival, mail, put
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -47,6 +49,65 @@ def test_a_store_leaves_nothing_but_its_file(path: Path) -> None:
     with Store(path) as store:
         put(store)
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+def test_what_a_store_makes_is_its_owners_alone(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Store(path) as store:
+            put(store)
+            store.list()
+            modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm", "store.db.lock"), 0o600)
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """A private store that an hour ago somebody left who was killed."""
+    folder = tmp_path / "ehlo-inbox-left"
+    folder.mkdir(0o700)
+    (folder / "inbox.db").touch()
+    lock = folder / "inbox.db.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - 3600,) * 2)
+    return folder
+
+
+def test_the_private_store_of_a_process_that_was_killed_is_removed(left: Path) -> None:
+    remove_left_folders(left.parent)
+    assert list(left.parent.iterdir()) == []
+
+
+def test_a_private_store_in_use_stays(left: Path) -> None:
+    lock = FileLock(left / "inbox.db.lock")
+    os.utime(lock.path, (time.time() - 3600,) * 2)
+    remove_left_folders(left.parent)
+    assert (left / "inbox.db").exists()
+    lock.release()
+
+
+def test_a_private_store_that_is_being_made_stays(left: Path) -> None:
+    os.utime(left / "inbox.db.lock")
+    remove_left_folders(left.parent)
+    (left / "inbox.db.lock").unlink()
+    remove_left_folders(left.parent)
+    assert (left / "inbox.db").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+def test_a_folder_that_others_can_write_into_is_not_touched(left: Path) -> None:
+    left.chmod(0o777)
+    remove_left_folders(left.parent)
+    assert (left / "inbox.db").exists()
+    left.chmod(0o700)
+    link = left.parent / "ehlo-inbox-link"
+    moved = left.rename(left.parent / "elsewhere")
+    link.symlink_to(moved)
+    remove_left_folders(moved.parent)
+    assert (moved / "inbox.db").exists()
 
 
 def test_a_private_store_leaves_nothing() -> None:

@@ -44,7 +44,7 @@ class FileLock:
 
     def _acquire(self) -> BinaryIO:
         while True:
-            file = self.path.open("a+b")
+            file = open(self.path, "a+b", opener=_open_for_us)  # noqa: SIM115 - held until `release`
             try:
                 _lock(file)
             except OSError:
@@ -69,6 +69,10 @@ class FileLock:
         with suppress(OSError):  # somebody else may have opened it already
             self.path.unlink(missing_ok=True)
         file.close()
+
+
+def _open_for_us(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _is_still_there(file: BinaryIO, path: Path) -> bool:

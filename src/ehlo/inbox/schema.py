@@ -11,7 +11,9 @@ inboxes    those made on purpose
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ehlo.inbox.errors import StoreUnusable
@@ -129,6 +131,7 @@ def open_to_write(path: Path, *, is_durable: bool) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < (3, 24):
         raise StoreUnusable(f"needs SQLite 3.24 or newer; this Python has {sqlite3.sqlite_version}")
     connection = None
+    _make_for_us(path)
     try:
         connection = connect(path)
         _check_full_text_search(connection)
@@ -142,6 +145,12 @@ def open_to_write(path: Path, *, is_durable: bool) -> sqlite3.Connection:
             connection.close()
         raise
     return connection
+
+
+def _make_for_us(path: Path) -> None:
+    """Make the file, if there is none: mail is nobody else's business.  SQLite gives its other files the same mode."""
+    with suppress(OSError):  # it is there, or SQLite says why it cannot be
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:

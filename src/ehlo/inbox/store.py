@@ -8,7 +8,10 @@ is done in the thread that asks, and takes milliseconds.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import stat
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     from ehlo.inbox.records import Arrival, Event, InboxCount, InboxRecord, SessionRecord, Summary
 
 log = logging.getLogger("ehlo.inbox")
+
+_PREFIX = "ehlo-inbox-"
+_PRIVATE_NAME = "inbox.db"
+_LEFT_SECONDS = 60.0
 
 
 class Usage(NamedTuple):
@@ -61,14 +68,15 @@ class Store(Reader):
         self._changes = 0  # commits that may end a wait_indexed
         self.clock = clock
         if path is None:
-            folder = tempfile.mkdtemp(prefix="ehlo-inbox-")
+            remove_left_folders(Path(tempfile.gettempdir()))
+            folder = tempfile.mkdtemp(prefix=_PREFIX)
             self._clean_up = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            self.path = Path(folder) / "inbox.db"
+            self.path = Path(folder) / _PRIVATE_NAME
         else:
             self.path = Path(path).absolute()
         super().__init__(self.path)
         try:
-            self._file_lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+            self._file_lock = FileLock(_lock_of(self.path))
         except StoreUnusable as error:
             raise StoreUnusable(f"{path} {error}") from None
         except OSError as error:
@@ -202,6 +210,32 @@ class Store(Reader):
     def maintain(self) -> Future[None]:
         """Do now what retention, expiry and deletion have left to do.  It happens without being asked, too."""
         return self._writer.do(self._writer.maintain())
+
+
+def remove_left_folders(parent: Path) -> None:
+    """Remove the private stores of processes that were killed: theirs is a lock that nobody holds any more."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        lock = _lock_of(folder / _PRIVATE_NAME)
+        try:
+            # One that is new may be between its making and its locking.
+            if not _is_ours(folder) or time.time() - lock.stat().st_mtime < _LEFT_SECONDS:
+                continue
+            FileLock(lock).release()
+        except (StoreUnusable, OSError):  # in use; never locked; or removed by another just now
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else can have put into it what is there: a lock could be a link to a file of value."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    return sys.platform == "win32" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
 
 
 def _ids(ids: Iterable[int]) -> list[int]:
