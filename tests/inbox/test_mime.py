@@ -116,6 +116,15 @@ def test_a_header_ends_where_it_does(raw: bytes, names: list[str], body: bytes) 
     assert raw[header.end :] == body
 
 
+@pytest.mark.parametrize("limit", range(40, 80))
+def test_the_body_of_a_header_that_is_too_long_is_found_wherever_the_limit_cuts_it(limit: int) -> None:
+    header = b"".join(b"X-Field-%d: %s\r\n folded\r\n" % (number, b"v" * 10) for number in range(9))
+    raw = header + b"\r\nbody\r\n\r\nmore"
+    found = read_header(raw, 0, len(raw), limit)
+    assert raw[found.end :] == b"body\r\n\r\nmore"
+    assert 0 < len(found.fields) < 9
+
+
 def test_text_is_decoded_by_what_it_says_or_what_it_is() -> None:
     assert decode_text(b"caf\xe9", "iso-8859-1") == "café"
     assert decode_text(b"caf\xe9", "no-such-charset") == "café"

@@ -83,6 +83,8 @@ def read_header(raw: bytes, start: int, end: int, limit: int = PART_HEADER_LIMIT
         else:
             match = _FIELD.match(line)
             if match is None:
+                if newline < 0 and last < end:  # a line that our limit has cut: no sign of the header's end
+                    position = last
                 break
             fields.append((match[1].decode("ascii"), [line[match.end() :]]))
         position = after
