@@ -158,6 +158,7 @@ def test_a_message_that_is_not_there(run: Run, inbox: Inbox) -> None:
     assert (status, output) == (1, "")
     assert errors.startswith("ehlo: ")
     assert run("show", "last") == (1, "", "ehlo: there is no message\n")
+    assert run("show", "999") == (1, "", "ehlo: there is no message 999\n")
 
 
 def test_nothing_of_a_message_reaches_the_terminal_raw(run: Run, inbox: Inbox) -> None:

@@ -56,7 +56,7 @@ def compose(options: Namespace, number: int) -> Post:
     if "Message-ID" not in message:
         # Given a domain, because make_msgid would else ask a name server who we are.
         message["Message-ID"] = email.utils.make_msgid(domain=sender.rpartition("@")[2] or "localhost")
-    recipients = tuple(_addresses(options.recipients or [RECIPIENT]))
+    recipients = tuple(_given(options.recipients or [RECIPIENT]))
     return Post(sender, recipients, message.as_bytes())
 
 
@@ -69,7 +69,8 @@ def read_eml(options: Namespace) -> Post:
     recipients = [str(value) for name in ("To", "Cc", "Bcc") for value in header.get_all(name, ())]
     found = [address for _, address in email.utils.getaddresses(senders) if address]
     sender = _address(options.sender) if options.sender is not None else (found or [SENDER])[0]
-    return Post(sender, tuple(_addresses(options.recipients or recipients or [RECIPIENT])), content)
+    to = _given(options.recipients) if options.recipients else _addresses(recipients or [RECIPIENT])
+    return Post(sender, tuple(to), content)
 
 
 def read_file(name: str) -> bytes:
@@ -140,8 +141,19 @@ def _address(text: str) -> str:
     """The address in ``Name <address>``; "" and "<>" are the null reverse-path."""
     if text.strip() in {"", "<>"}:
         return ""
-    (address,) = _addresses([text])[:1] or ("",)
-    return address
+    return _given([text])[0]
+
+
+def _given(texts: Sequence[str]) -> list[str]:
+    """Addresses of the command line, which must stand there as they are sent: the parser mends what is none."""
+    found = _addresses(texts)
+    for address in found:
+        there = re.escape(address)
+        whole = re.compile(rf"(?:^|,)\s*{there}\s*(?:,|$)|<\s*{there}\s*>")
+        has_space = not address.startswith('"') and len(address.split()) > 1
+        if has_space or not any(map(whole.search, texts)):
+            raise ValueError(f"no address: {', '.join(texts)}")
+    return found
 
 
 def _addresses(texts: Iterable[str]) -> list[str]:

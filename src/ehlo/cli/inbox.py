@@ -162,6 +162,15 @@ def show_message(api: Api, options: argparse.Namespace) -> int:
         if not newest:
             raise ApiError("there is no message")
         number = newest[0]["id"]
+    try:
+        return _show(api, options, number)
+    except ApiError as error:
+        if error.status == 404 and options.part is None and not options.html:
+            raise ApiError(f"there is no message {number}") from error
+        raise
+
+
+def _show(api: Api, options: argparse.Namespace, number: int) -> int:
     path = f"messages/{number}"
     if options.raw or options.html or options.part is not None:
         kind = "raw" if options.raw else "html" if options.html else f"parts/{options.part}"
