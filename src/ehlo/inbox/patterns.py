@@ -37,18 +37,7 @@ class PatternProcess:
         """Whether the pattern is found in any of the texts; ``TooSlow`` if that does not show in time."""
         line = json.dumps([pattern.pattern, pattern.flags & ~re.UNICODE.value, texts]).encode() + b"\n"
         with self._turn:
-            process = self._running()
-            answer = b""
-            timer = threading.Timer(SECONDS, process.kill)
-            timer.start()
-            try:
-                answer = _ask(process, line)
-            except OSError:
-                answer = b""
-            finally:
-                timer.cancel()
-                if not answer.endswith(b"\n"):
-                    self._end()
+            answer = self._asked(self._running(), line, SECONDS)
         if not answer.endswith(b"\n"):
             raise TooSlow("the search for a regular expression took too long")
         return bool(json.loads(answer))
@@ -63,14 +52,36 @@ class PatternProcess:
             process = subprocess.Popen(  # noqa: S603 - ourselves
                 [sys.executable, "-I", "-S", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-            timer = threading.Timer(START_SECONDS, process.kill)
-            timer.start()
-            try:
-                _ask(process, b'["", 0, [""]]\n')
-            finally:
-                timer.cancel()
             self._maybe_process = process
+            self._asked(process, b'["", 0, [""]]\n', START_SECONDS)
+            if self._maybe_process is None:
+                raise TooSlow("the search for a regular expression could not begin in time")
         return self._maybe_process
+
+    def _asked(self, process: subprocess.Popen[bytes], line: bytes, seconds: float) -> bytes:
+        """The answer; without a line end if none came in time.
+
+        The process has ended then; also if its time was over in the moment in which it answered.
+        """
+        is_over = threading.Event()
+
+        def give_up() -> None:
+            is_over.set()
+            process.kill()
+
+        timer = threading.Timer(seconds, give_up)
+        timer.start()
+        answer = b""
+        try:
+            answer = _ask(process, line)
+        except OSError:  # it has ended
+            answer = b""
+        finally:
+            timer.cancel()
+            timer.join()
+            if is_over.is_set() or not answer.endswith(b"\n"):
+                self._end()
+        return answer
 
     def _end(self) -> None:
         process, self._maybe_process = self._maybe_process, None

@@ -20,13 +20,18 @@ from ehlo.inbox.records import Event, EventKind, Summary
 if TYPE_CHECKING:
     from ehlo.inbox.criteria import Criteria
     from ehlo.inbox.events import Hub
-    from ehlo.inbox.patterns import PatternProcess
+    from ehlo.inbox.searching import Searches
     from ehlo.inbox.store import Store
 
 BATCH = 200
 """Messages that one look into the store takes."""
 SEEN_LENGTH = 20
 """Messages that are told of, of those that were not wanted."""
+PATTERN_SECONDS = 1.0
+"""For a search, also when the time is over: what is there already is looked at."""
+PATTERN_ROOM = 5.0
+"""Seconds that the searches of one client may take together; those that hardly take any are not counted."""
+NO_SECONDS = 0.01
 INDEX_SECONDS = 5.0
 """How long the index of a message may take before the message is passed over."""
 
@@ -62,7 +67,7 @@ class Watch:
         *,
         inbox: str | None = None,
         after: int | None = None,
-        patterns: PatternProcess | None = None,
+        patterns: Searches | None = None,
         is_indexed: bool = True,
         is_stream: bool = False,
     ) -> None:
@@ -79,6 +84,7 @@ class Watch:
         self.seen: deque[Summary] = deque(maxlen=SEEN_LENGTH)
         self._pending: deque[tuple[Summary, bool | None]] = deque()
         self._indexed: set[int] = set()
+        self._pattern_room = PATTERN_ROOM
 
     def __enter__(self) -> Self:
         """For ``with``."""
@@ -167,7 +173,7 @@ class Watch:
         criteria = self._criteria
         if not criteria.matches_text(summary):
             return False
-        if criteria.has_patterns and not await self._matches_patterns(summary):
+        if criteria.has_patterns and not await self._matches_patterns(summary, deadline):
             return False
         if criteria.q is None or maybe_found:
             return True
@@ -178,11 +184,18 @@ class Watch:
         await self._until_indexed(summary.id, deadline)
         return bool(await self._run(self._is_found, summary.id))
 
-    async def _matches_patterns(self, summary: Summary) -> bool:
+    async def _matches_patterns(self, summary: Summary, deadline: float | None) -> bool:
+        """Whether all patterns are found.  ``TooSlow``; ``TimeoutError`` at the deadline, but not at once."""
         if self._patterns is None:
             return self._criteria.matches(summary)
         for pattern, values in self._criteria.patterns(summary):
-            if not await self._run(self._patterns.search, pattern, values):
+            now = asyncio.get_running_loop().time()
+            async with asyncio.timeout_at(None if deadline is None else max(deadline, now + PATTERN_SECONDS)):
+                found, seconds = await self._patterns.search(pattern, values)
+            self._pattern_room -= seconds if seconds > NO_SECONDS else 0
+            if self._pattern_room < 0:
+                raise TooSlow("the searches for regular expressions took too long")
+            if not found:
                 return False
         return True
 
@@ -210,6 +223,3 @@ class Watch:
     def _is_indexed_now(self, id_: int) -> bool:
         summary = self._maybe_summary(id_)
         return summary is None or summary.is_indexed
-
-
-__all__ = ["Run", "TooSlow", "Waited", "Watch"]
