@@ -178,6 +178,12 @@ DEVIATIONS: Final = (
         ),
     ),
     Deviation(
+        "proxy-port",
+        "A port such as 1_0 is 10 there, and malformed here.",
+        "It is what int() makes of it, not what the protocol says a port is.",
+        (Shown(r"PROXY: v1 a port with an underscore .*", aspects=_EVERYTHING),),
+    ),
+    Deviation(
         "proxy-tlv",
         "ProxyData.tlv raises IndexError for an empty SSL TLV, RecursionError for nested ones there; it is None here.",
         "The octets are chosen by whoever connects.",
@@ -193,6 +199,8 @@ SHOWN_ELSEWHERE: Final = {
     "proxy-loss": ("test_handlers.py", "test_proxy_never_says_250_without_the_next_server"),
     "time": ("test_smtp.py", "test_mail_data_that_arrive_have_as_much_time_as_they_need"),
     "hook-time": ("test_smtp.py", "test_a_hook_that_takes_too_long_is_a_temporary_error"),
+    "no-timeout": ("test_smtp.py", "test_a_session_that_cannot_read_ends"),
+    "names": ("test_smtp.py", "test_no_more_public_names_are_taken_than_documented"),
     "host-name": ("test_smtp.py", "test_this_host_is_asked_for_its_name_once"),
     "log": ("test_differential.py", "test_mail_data_are_not_logged"),
     "streams": ("test_smtp.py", "test_what_a_program_does_not_read_is_commands_again"),

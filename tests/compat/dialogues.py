@@ -899,6 +899,7 @@ for _name, _header in HEADERS.items():
 for _setup in ("proxy falsy", "proxy missing"):
     for _name in ("v1 TCP4", "v1 UNKNOWN", "v2 TCP6", "v1 more"):
         _say("PROXY", f"{_name} with {_setup}", _setup, HEADERS[_name], EHLO)
+_say("PROXY", "v1 a port with an underscore", "proxy", b"PROXY TCP4 192.0.2.1 198.51.100.2 1_0 25\r\n", EHLO)
 _say("PROXY", "a header in pieces", "proxy", *[bytes([octet]) for octet in HEADERS["v2 ALPN"]], EHLO)
 _say("PROXY", "a header and commands", "proxy", HEADERS["v1 TCP4"] + b"NOOP\r\nEHLO x\r\n", MAIL)
 _say(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import collections
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import socket
@@ -143,7 +145,7 @@ async def test_a_finished_session_leaves_no_garbage() -> None:
     references = []
 
     def factory() -> SMTP:
-        server = make(command_call_limit={"NOOP": 5})
+        server = make(command_call_limit={"NOOP": 5}, auth_require_tls=False)
         references.append(weakref.ref(server))
         return server
 
@@ -152,7 +154,7 @@ async def test_a_finished_session_leaves_no_garbage() -> None:
     gc.disable()
     try:
         reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
-        writer.write(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\nFOO\r\nQUIT\r\n")
+        writer.write(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\nFOO\r\nHELP\r\nQUIT\r\n")
         await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -162,6 +164,126 @@ async def test_a_finished_session_leaves_no_garbage() -> None:
     finally:
         gc.enable()
         listener.close()
+
+
+async def test_what_a_hook_pushes_leaves_before_it_goes_on() -> None:
+    class Pushing:
+        async def handle_NOOP(self, server: SMTP, session: Session, envelope: Envelope, arg: str | None) -> str:
+            await server.push("250-wait")
+            return f"250 {server._transport.writes[-1][:8]}"
+
+    class Verb(SMTP):
+        async def smtp_XWAIT(self, arg: str | None) -> None:
+            await self.push("250-wait")
+            await self.push(f"250 {self._transport.writes[-1][:8]}")
+
+    said = "S: 250-wait\nS: 250 b'250-wait'\n"
+    await play(f"C: NOOP\n{said}C: XWAIT\n{said}", make(Pushing(), Verb))
+
+
+@pytest.mark.parametrize("last", ["QUIT", "NOOP\nS: 421 4.7.0 NOOP sent too many times"])
+async def test_the_log_has_the_end_of_a_session(last: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mail.log"):
+        await play(f"C: {last}\nS: ...\nX: closed\n".replace("times\nS: ...", "times"), make(command_call_limit=0))
+    assert [message.partition(") ")[2] for message in caplog.messages][-2:] == [
+        "Connection lost during _handle_client()",
+        "connection lost",
+    ]
+
+
+async def test_a_session_that_cannot_read_ends(caplog: pytest.LogCaptureFixture) -> None:
+    await play("X: closed\n", make(timeout=None))
+    assert caplog.messages == ["('192.0.2.1', 49152) SMTP session exception"]
+
+
+# -- Attributes of a program's own -------------------------------------------------------------------------------------
+
+OUR_NAMES = {"buffer_updated", "describe", "get_buffer", "is_gone", "owner", "stop", "task", "tls_from_start"}
+
+
+def test_no_more_public_names_are_taken_than_documented() -> None:
+    """In docs/migrating.md."""
+    theirs = {*dir(importlib.import_module("aiosmtpd.smtp").SMTP), "loop", "transport"}  # as its objects have
+    ours = set(dir(SMTP))
+    assert {name for name in ours - theirs if not name.startswith("_")} == OUR_NAMES
+    assert {"_run", "_write", "_flush", "_close", "_drain", "_begin", "_end", "_offer", "_pause", "_expired"} <= ours
+
+
+@pytest.mark.parametrize("name", sorted(OUR_NAMES - {"buffer_updated", "get_buffer", "task"}))
+async def test_a_subclass_may_use_a_name_of_the_connection(name: str) -> None:
+    class Naming(SMTP):
+        def __init__(self, *args: Any, **parameters: Any) -> None:
+            super().__init__(*args, **parameters)
+            setattr(self, name, "mine")
+
+        async def smtp_NAME(self, arg: str) -> None:
+            await self.push(f"250 {getattr(self, name)}")
+
+    await play("C: NAME\nC: QUIT\nS: 250 mine\nS: 221 Bye\nX: closed\n", make(cls=Naming))
+
+
+async def test_one_name_of_the_connection_cannot_be_used() -> None:
+    with pytest.raises(AttributeError, match="task"):
+        make().task = None  # type: ignore[misc, assignment]
+
+
+async def test_mechanisms_and_verbs_can_be_taken_away() -> None:
+    class Less(SMTP):
+        def __init__(self, *args: Any, **parameters: Any) -> None:
+            super().__init__(*args, **parameters)
+            self._auth_methods.pop("LOGIN")
+            self._smtp_methods.pop("VRFY")
+            self._smtp_methods["XNOOP"] = self.smtp_NOOP
+
+    await play(
+        "C: EHLO x\nS: 250-mx.test\nS: 250-SIZE 33554432\nS: 250-8BITMIME\nS: 250-AUTH PLAIN\nS: 250 HELP\n"
+        'C: AUTH LOGIN\nS: 504 5.5.4 ...\nC: VRFY x\nS: 500 Error: command "VRFY" not recognized\n'
+        "C: XNOOP\nS: 250 OK\n",
+        make(cls=Less, auth_require_tls=False),
+    )
+    server = make(auth_require_tls=False)
+    server._auth_methods = {}
+    await play("C: EHLO x\nS: ...\nC: AUTH PLAIN\nS: 504 5.5.4 ...\n", server)
+    assert "PLAIN" in make()._auth_methods
+
+
+async def test_the_limit_of_calls_may_be_changed() -> None:
+    server = make(command_call_limit=5)
+    assert (server._enforce_call_limit, server._call_limit_default) == (True, 5)
+    server._call_limit_default = 1
+    await play("C: NOOP\nC: NOOP\nS: 250 OK\nS: 421 4.7.0 NOOP sent too many times\nX: closed\n", server)
+    server = make(command_call_limit=0)
+    server._enforce_call_limit = False
+    await play("C: NOOP\nS: 250 OK\n", server)
+
+
+async def test_the_timeout_may_be_cancelled_and_called() -> None:
+    class Waiting(SMTP):
+        async def smtp_NOOP(self, arg: str) -> None:
+            self._timeout_handle.cancel()
+            self._timeout_cb()
+
+    await play("C: NOOP\nX: closed\n", make(cls=Waiting))
+
+
+@pytest.mark.parametrize("category", [UserWarning, DeprecationWarning])
+async def test_warnings_come_from_the_module_smtp(category: type[Warning]) -> None:
+    class Old:
+        async def handle_EHLO(self, server: SMTP, session: Session, envelope: Envelope, hostname: str) -> str:
+            return "250 x"
+
+    def build() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", category=ignored, module=r"ehlo\.compat\.aiosmtpd\.smtp")
+            SMTP(Old() if category is DeprecationWarning else object(), hostname="x", **parameters)
+
+    parameters: Any = {"auth_required": category is UserWarning, "auth_require_tls": False}
+    ignored: type[Warning] = category
+    build()
+    ignored = SyntaxWarning
+    with pytest.raises(category):
+        build()
 
 
 # -- Streams of a program's own ------------------------------------------------------------------------------------
@@ -225,6 +347,49 @@ async def test_a_command_loop_of_its_own_works() -> None:
     await Script.parse("C: one\nC: two\nS: one\nS: two\nE: eof\nX: closed\n").play(make(cls=Echo))
 
 
+async def test_a_session_can_be_held_over_streams_that_somebody_else_has_opened() -> None:
+    class Given(OwnData):
+        def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            super().__init__(Recording(), hostname="mx.test", auth_require_tls=False, authenticator=accept)
+            self.transport = writer
+            self._writer = writer
+            self._reader = reader
+            self._set_rset_state()
+            self.session = self._create_session()
+            self.session.peer = writer.get_extra_info("peername")
+
+    ended: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = Given(reader, writer)
+        try:
+            await server._handle_client()
+        except ConnectionResetError:
+            ended.append("reset")
+        else:
+            ended.append("closed")
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        for last, end in (("QUIT", "closed"), ("", "reset")):
+            reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+            assert (await reader.readline()).startswith(b"220 mx.test")
+            assert (await _say(reader, writer, "EHLO x"))[-1] == "250 HELP"
+            assert await _say(reader, writer, "AUTH LOGIN YW5u") == ["334 UGFzc3dvcmQA"]
+            assert (await _say(reader, writer, b64("secret")))[0].startswith("235 ")
+            assert await _say(reader, writer, "MAIL FROM:<a@b>\r\nRSET") == ["250 OK"]
+            assert await reader.readline() == b"250 OK\r\n"
+            writer.write(b"DATA\r\none\r\n.\r\nNOOP\r\n" + last.encode() + b"\r\n" * bool(last))
+            writer.write_eof()
+            assert (await reader.read()).splitlines()[:3] == [b"354 go on", b"250 1 lines", b"250 OK"]
+            writer.close()
+            await asyncio.sleep(0.01)
+            assert ended.pop() == end
+    finally:
+        listener.close()
+
+
 # -- Lines ---------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +419,47 @@ async def test_the_limit_of_mail_does_not_grow_with_every_ehlo() -> None:
     await play("C: EHLO x\nS: ...\n" * 5, server)
     assert server.max_command_size_limit == 512 + 26
     assert make().max_command_size_limit == 512
+
+
+class Counting(SMTP):
+    async def smtp_EHLO(self, hostname: str) -> None:
+        self._set_rset_state()
+        self.session.extended_smtp = True
+        self.session.host_name = hostname
+        self.command_size_limits["MAIL"] += 26
+        await self.push("250 x")
+
+
+class Default(SMTP):
+    command_size_limits = collections.defaultdict(lambda: 2000)  # noqa: RUF012 - as programs write it
+
+
+class Extended(SMTP):
+    def __init__(self, *args: Any, **parameters: Any) -> None:
+        super().__init__(*args, **parameters)
+        self.command_size_limits["NOOP"] = 2000
+
+
+@pytest.mark.parametrize(
+    ("cls", "limits"),
+    [
+        (SMTP, {"MAIL": 512 + 26, "NOOP": 512}),
+        (Counting, {"MAIL": 512 + 26, "NOOP": 512}),
+        (Default, {"MAIL": 2000 + 26, "NOOP": 2000}),
+        (Extended, {"MAIL": 512 + 26, "NOOP": 2000}),
+    ],
+)
+async def test_limits_of_commands_belong_to_the_session(cls: type[SMTP], limits: dict[str, int]) -> None:
+    for _ in range(2):
+        server = make(cls=cls)
+        script = "C: EHLO x\nS: ...\n"
+        for verb, limit in limits.items():
+            line = f"{verb} {'x' * (limit - 5)}"
+            script += f"C: {line}\nS: {'250 OK' if verb == 'NOOP' else '501 ...'}\n"
+            script += f"C: {line}x\nS: 500 Command line too long\n"
+        await play(script, server)
+        assert server.max_command_size_limit == max(limits.values() if cls is not Default else [2026])
+        assert dict(cls.command_size_limits) == {}
 
 
 # -- Mail data -----------------------------------------------------------------------------------------------------

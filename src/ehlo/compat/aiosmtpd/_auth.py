@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import inspect
 import logging
 import re
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from ehlo.compat.aiosmtpd._dialogue import Dialogue, warn_deprecated
+from ehlo.compat.aiosmtpd._dialogue import Dialogue, warn, warn_deprecated
 from ehlo.compat.aiosmtpd._records import MISSING, AuthResult, _Missing
 from ehlo.dispatch import syntax
 from ehlo.errors import CommandSyntaxError, LineTooLong
@@ -58,15 +58,21 @@ class Authentication(Dialogue):
     _authenticator: Callable[..., Any] | None
     _auth_callback: Callable[..., Any] | None
 
-    @property
+    _auth_names: Sequence[str]
+    """The attributes ``auth_MECHANISM`` of the handler."""
+
+    @functools.cached_property
     def _auth_methods(self) -> dict[str, _AuthMechAttr]:
-        """The methods ``auth_MECHANISM`` of the server and of the handler, which goes before, by mechanism."""
+        """The methods ``auth_MECHANISM`` of the server and of the handler, which goes before, by mechanism.
+
+        What a program takes out of it is not offered any more.
+        """
         found = {
             getattr(method, "__auth_mechanism_name__", name.removeprefix("auth_").replace("__", "-")): _AuthMechAttr(
                 method, owner is self
             )
-            for owner in (self, self.event_handler)
-            for name in dir(owner)
+            for owner, names in ((self, dir(self)), (self.event_handler, self._auth_names))
+            for name in names
             if name.startswith("auth_") and callable(method := getattr(owner, name))
         }
         return {name: method for name, method in found.items() if name not in self._auth_excluded}
@@ -152,8 +158,8 @@ class Authentication(Dialogue):
         except CommandSyntaxError:
             line = b"?"  # no base64
         if log_client_response:
-            warnings.warn("AUTH interaction logging is enabled!", stacklevel=2)
-            warnings.warn("Sensitive information might be leaked!", stacklevel=2)
+            warn("AUTH interaction logging is enabled!")
+            warn("Sensitive information might be leaked!")
             log.debug("%r >> %r", self.session.peer, line + b"\r\n")
         blob = line.strip()
         if blob == b"*":
