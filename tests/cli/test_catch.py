@@ -19,9 +19,11 @@ import pytest
 
 from ehlo import Envelope, Session
 from ehlo.cli import catch
+from ehlo.cli.catch import read_users
 from ehlo.cli.catch_options import build_parser, parse_keep, parse_size, read_options
 from ehlo.inbox.records import Retention
 from ehlo.inbox.server import InboxServer
+from ehlo.report.dns import SystemResolver, Zone
 from tests.cli.process import running
 
 if TYPE_CHECKING:
@@ -166,6 +168,14 @@ def test_tls_has_a_certificate_of_its_own_or_one_in_a_file() -> None:
     assert read_options(build_parser().parse_args(["--tls", "x.pem"])).tls == Path("x.pem")
 
 
+def test_users_that_cannot_be_read_name_the_option(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"^--auth .*users: No such file"):
+        read_users(tmp_path / "users")
+    (tmp_path / "users").write_text("ann\n")
+    with pytest.raises(ValueError, match=r"^--auth .*users:1: a line is user:password"):
+        read_users(tmp_path / "users")
+
+
 # The command, in this process
 
 
@@ -206,6 +216,19 @@ def test_it_says_that_delivery_fails_on_purpose(tmp_path: Path, capsys: pytest.C
     file.write_text("[[rule]]\nverb = 'MAIL'\ndelay = 1\n", "utf-8")
     assert catch.main([*HERE, "--faults", str(file)]) == 0
     assert "Delivery fails on purpose: custom.\n" in capsys.readouterr().out
+
+
+def test_who_is_asked_about_others_is_a_zone_the_name_servers_or_nobody(tmp_path: Path) -> None:
+    def asked(*arguments: str) -> object:
+        return catch.find_resolver(read_options(build_parser().parse_args(arguments)))
+
+    file = tmp_path / "zone"
+    file.write_text('sender.example TXT "v=spf1 -all"\n', "utf-8")
+    zone = asked("--zone", str(file))
+    assert isinstance(zone, Zone)
+    assert zone.lookup("sender.example", "TXT") == ["v=spf1 -all"]
+    assert isinstance(asked("--dns"), SystemResolver)
+    assert asked() is None
 
 
 @pytest.mark.usefixtures("_stopped_at_once")
@@ -326,6 +349,9 @@ def test_a_store_that_is_none_is_one_line_and_status_1(tmp_path: Path, capsys: p
         (["--max-size", "huge"], "Invalid size: huge"),
         (["--faults", "stormy"], "--faults stormy: no file, and none of exchange-like, flaky, greylisting"),
         (["--faults", __file__], "test_catch.py: not TOML"),
+        (["--zone", "/nonexistent"], "--zone /nonexistent: No such file"),
+        (["--zone", __file__], "test_catch.py: line 1 is no record"),
+        (["--zone", __file__, "--dns"], "not allowed with"),
         (["--color", "blue"], "invalid choice: 'blue'"),
         (["--smt", ":25"], "unrecognized arguments"),
         (["message"], "unrecognized arguments"),

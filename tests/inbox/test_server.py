@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ehlo.credentials import password_line
 from ehlo.inbox.certificate import own_certificate
 from ehlo.inbox.criteria import Criteria
 from ehlo.inbox.server import InboxServer, MissingExtra
 from ehlo.inbox.store import Store
+from ehlo.inbox.users import UserFile
 from tests.inbox.web.support import mail, until
 
 if TYPE_CHECKING:
@@ -259,6 +261,29 @@ async def test_the_login_of_an_inbox_needs_its_password(store: Store, mechanism:
         assert await in_thread(log_in, "team", "wrong") == 535
         assert await in_thread(log_in, "TEAM", "wrong") == 535  # which would open the same inbox
         assert await in_thread(log_in, "other", "wrong") == (235 if auth == "any" else 535)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+async def test_the_users_of_a_file_need_their_passwords(store: Store, tmp_path: Path, mechanism: str) -> None:
+    path = tmp_path / "users"
+    path.write_text(f"# who\n\nann:s3:cret\n{password_line('bob', 'other', iterations=4096)}\n")
+    path.chmod(0o600)
+    async with server_of(store, auth="users", users=UserFile(path)) as server:
+
+        def log_in(login: str, password: str) -> int:
+            with smtplib.SMTP("127.0.0.1", server.addresses[0][1]) as client:
+                client.ehlo()
+                client.user, client.password = login, password
+                name = "auth_" + mechanism.lower().replace("-", "_")
+                try:
+                    return int(client.auth(mechanism, getattr(client, name))[0])
+                except smtplib.SMTPAuthenticationError as error:
+                    return error.smtp_code
+
+        assert await in_thread(log_in, "ann", "s3:cret") == 235
+        assert await in_thread(log_in, "ann", "wrong") == 535
+        assert await in_thread(log_in, "nobody", "s3:cret") == 535
+        assert await in_thread(log_in, "bob", "other") == (535 if mechanism == "CRAM-MD5" else 235)
 
 
 async def test_mechanisms_are_those_that_can_be_honoured(store: Store) -> None:

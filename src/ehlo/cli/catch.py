@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from ehlo import __version__
-from ehlo.auth import FileAuthenticator
 from ehlo.cli import terminal
 from ehlo.cli.catch_options import CatchOptions, build_parser, read_options
 from ehlo.cli.summary import glance, summarize
@@ -28,12 +27,14 @@ from ehlo.inbox.errors import StoreUnusable
 from ehlo.inbox.logs import log_json_to_stderr
 from ehlo.inbox.server import SMTP_PORT, InboxServer, MissingExtra
 from ehlo.inbox.store import Store
+from ehlo.inbox.users import UserFile
 from ehlo.net.foreground import CannotListen, event_loop, log_to_stderr, open_sockets, serve_until_signal
 
 if TYPE_CHECKING:
     import asyncio
 
     from ehlo.inbox.server import Address
+    from ehlo.report.dns import SystemResolver, Zone
     from ehlo.session import Envelope, Session
 
 
@@ -69,11 +70,15 @@ class Printer:
 
 
 class Identity(NamedTuple):
-    """Our certificate, None without TLS, and how to trust it; whose logins will do, None: everybody's."""
+    """Our certificate, None without TLS, and how to trust it; whose logins will do, None: everybody's.
+
+    ``maybe_resolver`` is who is asked about others.
+    """
 
     maybe_context: ssl.SSLContext | None
-    maybe_users: FileAuthenticator | None
+    maybe_users: UserFile | None
     advice: str
+    maybe_resolver: SystemResolver | Zone | None = None
 
 
 def main(args: Sequence[str]) -> int:
@@ -84,7 +89,7 @@ def main(args: Sequence[str]) -> int:
     parser = build_parser()
     try:
         options = read_options(parser.parse_args(args))
-        identity = find_identity(options)
+        identity = find_identity(options)._replace(maybe_resolver=find_resolver(options))
     except (ValueError, OSError) as error:
         parser.error(str(error))
     except ImportError as error:
@@ -111,7 +116,7 @@ def main(args: Sequence[str]) -> int:
 
 def find_identity(options: CatchOptions) -> Identity:
     """Certificate and users.  ``OSError``, ``ValueError`` or ``ImportError`` with a line for the user."""
-    maybe_users = None if options.maybe_users is None else FileAuthenticator(options.maybe_users)
+    maybe_users = None if options.maybe_users is None else read_users(options.maybe_users)
     if options.tls is False:
         return Identity(None, maybe_users, "")
     if options.tls is True:
@@ -125,6 +130,35 @@ def find_identity(options: CatchOptions) -> Identity:
     except OSError as error:  # ssl.SSLError is one
         raise OSError(f"cannot use {options.tls}: {error.strerror or error}") from error
     return Identity(context, maybe_users, "")
+
+
+def find_resolver(options: CatchOptions) -> SystemResolver | Zone | None:
+    """Who is asked about DKIM and so on.  ``OSError``, ``ValueError`` or ``ImportError`` with a line for the user."""
+    if options.maybe_zone is None and not options.asks_dns:
+        return None
+    from ehlo.report.dns import SystemResolver, Zone  # noqa: PLC0415 - few ask for it
+
+    if options.maybe_zone is None:
+        try:
+            return SystemResolver()
+        except ImportError as error:
+            raise ImportError(f"--dns needs {error.name}: pip install 'ehlo[report]'") from error
+    try:
+        return Zone(options.maybe_zone.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OSError(f"--zone {options.maybe_zone}: {error.strerror}") from error
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise ValueError(f"--zone {options.maybe_zone}: {error}") from None
+
+
+def read_users(path: Path) -> UserFile:
+    """The users of ``--auth``.  ``OSError`` or ``ValueError`` with a line for the user."""
+    try:
+        return UserFile(path)
+    except OSError as error:
+        raise OSError(f"--auth {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"--auth {error}") from None
 
 
 def _catch(options: CatchOptions, identity: Identity, store: Store, runner: asyncio.Runner) -> int:
@@ -164,6 +198,7 @@ def _serve(
         is_indexed=web is not None or store.is_persistent,
         observer=printer,
         faults=options.maybe_faults,
+        resolver=identity.maybe_resolver,
     )
 
     def announce() -> None:

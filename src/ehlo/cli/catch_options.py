@@ -51,6 +51,8 @@ class CatchOptions:
     logs_json: bool
     colour: str
     maybe_faults: Scenario | None
+    asks_dns: bool
+    maybe_zone: Path | None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -108,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--auth",
         metavar="any|FILE",
         default=ANY_LOGIN,
-        help="which logins will do: any, or those of a password file (%(default)s)",
+        help="which logins will do: any, or those of a file with lines such as ann:secret (%(default)s)",
     )
     who(
         "--token",
@@ -122,6 +124,10 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="let messages be sent on to this server, one by one, from the page; may be repeated",
     )
+    asked = parser.add_argument_group("who is asked about DKIM, SPF and DMARC, when the page or the API is")
+    asked_one = asked.add_mutually_exclusive_group().add_argument
+    asked_one("--dns", action="store_true", help="the name servers of this machine; needs the extra `report`")
+    asked_one("--zone", metavar="FILE", type=Path, help="nobody: the DNS records are in this file")
     wrong = parser.add_argument_group("what goes wrong on purpose").add_argument
     wrong(
         "--faults",
@@ -185,6 +191,8 @@ def read_options(given: argparse.Namespace) -> CatchOptions:
         logs_json=given.json_logs,
         colour=given.color,
         maybe_faults=None if given.faults is None else read_faults(given.faults),
+        asks_dns=given.dns,
+        maybe_zone=given.zone,
     )
 
 

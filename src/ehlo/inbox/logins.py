@@ -15,6 +15,7 @@ from ehlo.protocol.credentials import ITERATIONS_DEFAULT, ScramKeys, derive_scra
 if TYPE_CHECKING:
     from ehlo.auth import FileAuthenticator
     from ehlo.inbox.accounts import Accounts
+    from ehlo.inbox.users import UserFile
     from ehlo.protocol.sasl import Authorize, CheckDigest, CheckPassword, CheckToken, FindKeys
     from ehlo.session import Session
 
@@ -52,7 +53,7 @@ class AnyLogin:
 class KnownLogins:
     """An authenticator for the logins of inboxes, and those of a file if there is one."""
 
-    def __init__(self, accounts: Accounts, maybe_file: FileAuthenticator | None) -> None:
+    def __init__(self, accounts: Accounts, maybe_file: FileAuthenticator | UserFile | None) -> None:
         self._accounts = accounts
         self._maybe_file = maybe_file
 
@@ -69,8 +70,11 @@ class KnownLogins:
         return self._maybe_file is not None and self._maybe_file.check_password(question, session)
 
     async def check_digest(self, question: CheckDigest, session: Session) -> bool:
-        """CRAM-MD5, for inboxes: the file has no passwords."""
-        return question.proves(self._accounts.password_of(question.user))
+        """CRAM-MD5, which needs the password: of an inbox, or from a file that has it."""
+        maybe_password = self._accounts.password_of(question.user)
+        if maybe_password is None:
+            maybe_password = self._password_in_file(question.user)
+        return question.proves(maybe_password)
 
     async def check_token(self, question: CheckToken, session: Session) -> bool:
         """As in ``AnyLogin``."""
@@ -83,6 +87,10 @@ class KnownLogins:
         if maybe_password is not None:
             return derive_scram_keys(maybe_password, iterations=self.scram_iterations)
         return None if self._maybe_file is None else self._maybe_file.find_keys(question, session)
+
+    def _password_in_file(self, user: str) -> str | None:
+        find = getattr(self._maybe_file, "password_of", None)  # a file of keys has none
+        return None if find is None else find(user)
 
 
 def is_same(given: str, expected: str) -> bool:

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from ehlo.controller import SMTPServer, serve
 from ehlo.inbox.accounts import Accounts
 from ehlo.inbox.catcher import Catcher, Observer
-from ehlo.inbox.checking import Checker
+from ehlo.inbox.checking import VOUCHING_LIMIT, VOUCHING_SECONDS, Checker
 from ehlo.inbox.events import Hub
 from ehlo.inbox.faults import FaultHandler, Faults, Scenario
 from ehlo.inbox.indexer import Indexer
 from ehlo.inbox.logins import AnyLogin, KnownLogins
-from ehlo.inbox.patterns import PatternProcess
+from ehlo.inbox.searching import Searches
 from ehlo.inbox.store import Store
 from ehlo.inbox.transcript import RecordingSMTP, address_text
 from ehlo.inbox.waiting import Waited, Watch
@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from ehlo.auth import FileAuthenticator
     from ehlo.inbox.criteria import Criteria
     from ehlo.inbox.records import SessionRecord
+    from ehlo.inbox.users import UserFile
     from ehlo.inbox.web.serving import WebServer
     from ehlo.net.connection import Connection
+    from ehlo.report.dns import SystemResolver, Zone
 
 Address = tuple[str | None, int]
 """A host, None for the loopback and "" for every address, and a port, 0 for any that is free."""
@@ -72,7 +74,8 @@ class InboxServer:
     that the web server goes by; ``release`` the servers that messages may be released to.  ``max_size`` in octets,
     None for any.  ``is_indexed``: whether messages are looked into, by a process; else that is done when one is opened.
     ``observer`` is called in a thread with each message.  ``wrap`` makes the handler of SMTP from the one that stores.
-    ``faults`` are in force from the beginning.
+    ``faults`` are in force from the beginning.  ``resolver`` is asked about DKIM, SPF and DMARC when a report asks for
+    them; None: it may not.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class InboxServer:
         tls_context: ssl.SSLContext | None = None,
         web_tls: ssl.SSLContext | None = None,
         auth: Literal["any", "users"] = "any",
-        users: FileAuthenticator | None = None,
+        users: FileAuthenticator | UserFile | None = None,
         accounts: Accounts | None = None,
         token: str | None = None,
         hosts: Sequence[str] = (),
@@ -95,6 +98,7 @@ class InboxServer:
         observer: Observer | None = None,
         wrap: Callable[[Catcher], object] | None = None,
         faults: Scenario | None = None,
+        resolver: Zone | SystemResolver | None = None,
     ) -> None:
         if smtps is not None and tls_context is None:
             raise ValueError("smtps needs a tls_context")
@@ -104,8 +108,11 @@ class InboxServer:
         self.store = Store() if store is None else store
         self.accounts = Accounts(self.store) if accounts is None else accounts
         self.catcher = Catcher(self.store, self.accounts, observer=observer)
-        self.patterns = PatternProcess()
+        self.patterns = Searches()
         self.checker = Checker()
+        self.resolver = resolver
+        # Apart: who waits for name servers keeps nobody waiting who does not.
+        self.voucher = Checker(seconds=VOUCHING_SECONDS, limit=VOUCHING_LIMIT)
         self.auth: Literal["any", "users"] = auth
         self.release = tuple(release)
         self.is_indexed = is_indexed
@@ -260,6 +267,7 @@ class InboxServer:
         stack.push_async_callback(self._in_default_thread, partial(self._threads.shutdown, cancel_futures=True))
         stack.push_async_callback(self._in_default_thread, self.patterns.close)
         stack.push_async_callback(self._in_default_thread, self.checker.close)
+        stack.push_async_callback(self._in_default_thread, self.voucher.close)
         if self.is_indexed:
             indexer = Indexer(self.store)
             indexer.start()
