@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from ehlo.inbox.records import Arrival
+from ehlo.report.dns import Zone
 from tests.e2e.page import CHROMIUM, PATIENCE, Served, mail, png, serving
 
 if TYPE_CHECKING:
@@ -166,6 +167,26 @@ def test_what_is_wrong_is_counted_on_the_tab_and_listed_in_it(served: Served, op
     expect(finding).to_contain_text("RFC 5322")
     counted = page.locator('.finding[data-severity="error"], .finding[data-severity="warning"]').count()
     expect(tab.locator(".count")).to_have_text(f"{counted} errors and warnings")
+    expect(page.get_by_label("Sent from address")).to_have_count(0)
+
+
+def test_who_vouches_for_a_message_is_said_when_it_is_asked(
+    served: Served, open_page: Callable[..., Page], complaints: Complaints
+) -> None:
+    served.server.resolver = Zone('acme.test TXT "v=spf1 ip4:192.0.2.1 -all"')
+    complaints.expected.append("422")
+    with served.client() as smtp:
+        smtp.sendmail("anna@acme.test", ["bob@acme.test"], "From: anna@acme.test\r\n\r\nAt one?\r\n")
+    page = open_page("#/message/1/check")
+    address, button = page.get_by_label("Sent from address"), page.get_by_role("button", name="Check DKIM")
+    for given, wanted in (("192.0.2.1", "pass"), ("192.0.2.9", "fail")):
+        address.fill(given)
+        button.click()
+        expect(page.locator(".results dt", has_text="SPF of acme.test").locator("strong")).to_have_text(wanted)
+    expect(page.locator(".finding", has_text="spf-fail")).to_be_visible()
+    address.fill("nobody")
+    button.click()
+    expect(page.locator(".question-problem")).to_contain_text("an IP address expected")
 
 
 def test_an_attachment_can_be_downloaded(served: Served, open_page: Callable[..., Page]) -> None:
@@ -511,7 +532,26 @@ def test_a_hostile_text_is_text_wherever_it_stands(served: Served, open_page: Ca
     )
 
 
+def test_what_turns_letters_round_shows_in_the_list_and_in_the_title(
+    served: Served, open_page: Callable[..., Page]
+) -> None:
+    served.send(mail("Bill \u202efdp.exe", "Hello", sender='"Ann \u2066x" <a@example.com>'))
+    page = open_page("#/message/1")
+    for place in (page.locator("#subject"), page.locator("#canvas .row-subject")):
+        expect(place).to_have_text("Bill \ufffdfdp.exe")
+    expect(page).to_have_title("Bill \ufffdfdp.exe")
+    expect(page.locator("#canvas .row")).to_contain_text("Ann \ufffdx")
+
+
 # Many, and long ones
+
+
+def test_a_message_opened_by_its_address_is_in_view_in_the_list(served: Served, open_page: Callable[..., Page]) -> None:
+    for number in range(40):
+        served.send(mail(f"Mail number {number}."))
+    page = open_page("#/message/3")
+    expect(row(page, "Mail number 2.")).to_be_in_viewport()
+    expect(row(page, "Mail number 39.")).to_have_count(0)
 
 
 def test_ten_thousand_messages_scroll(served: Served, open_page: Callable[..., Page]) -> None:

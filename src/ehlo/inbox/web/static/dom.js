@@ -52,9 +52,12 @@ export function iconButton(name, label, onclick, attributes = {}) {
   return h("button.icon-button", { type: "button", "aria-label": label, "data-tip": label, onclick, ...attributes }, icon(name));
 }
 
+/** Text without the controls that turn letters round, which make one name look like another: they show as U+FFFD. */
+export const unturned = (text) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+
 /** Text of unknown direction, kept apart from what stands around it. */
 export function bdi(text, attributes = {}) {
-  return h("bdi", { dir: "auto", ...attributes }, text);
+  return h("bdi", { dir: "auto", ...attributes }, typeof text === "string" ? unturned(text) : text);
 }
 
 /** Put other children in, and the focus back on the one that has its name: what is drawn anew must not lose it. */

@@ -16,6 +16,7 @@ export class Rows {
   #shown = new Map(); // id, or "ghost" and index -> element
   #height = 76;
   #isDue = false;
+  #revealed = null; // index of a row to bring into view when there is room for it
 
   constructor(scroller, canvas, make) {
     this.#scroller = scroller;
@@ -83,6 +84,12 @@ export class Rows {
     else if (top + this.#height > this.#scroller.scrollTop + view) this.#scroller.scrollTop = top + this.#height - view;
   }
 
+  /** Bring the row into view with the next drawing, which gives the list its length. */
+  revealSoon(index) {
+    this.#revealed = index;
+    this.draw();
+  }
+
   cursorIndex() {
     return this.#listing ? this.#listing.items.findIndex((item) => String(item.id) === this.cursor) : -1;
   }
@@ -107,6 +114,8 @@ export class Rows {
     this.#height = parseFloat(getComputedStyle(this.#canvas).getPropertyValue("--row")) * rem || 76;
     const count = listing.state === "loading" ? 12 : listing.state === "error" ? 0 : listing.total;
     this.#canvas.style.height = `${count * this.#height}px`;
+    if (this.#revealed !== null) this.reveal(this.#revealed);
+    this.#revealed = null;
     const first = Math.max(0, Math.floor(this.#scroller.scrollTop / this.#height) - MARGIN);
     const end = Math.min(count, Math.ceil((this.#scroller.scrollTop + this.#scroller.clientHeight) / this.#height) + MARGIN);
     const cursorIndex = this.cursorIndex();

@@ -10,6 +10,7 @@ export const state = {
   reader: null,
   counts: {},
   tags: new Set(),
+  revealed: null, // the listing in which the open message was brought into view
   missed: 0, // arrivals while the list was scrolled down
   // What rows look at.
   selection: new Set(),

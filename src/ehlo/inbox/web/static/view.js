@@ -1,6 +1,6 @@
 // What the list pane says besides its rows, what the reader shows, and the title: drawn from the state.
 
-import { $, h, icon } from "./dom.js";
+import { $, h, icon, unturned } from "./dom.js";
 import { actions } from "./doing.js";
 import { CLOSED, go, here } from "./route.js";
 import { showSearchError } from "./search.js";
@@ -26,6 +26,7 @@ export function drawList() {
   drawNotice();
   drawPill();
   state.rows.draw();
+  revealOpened(now, listing);
   state.reader.drawBar();
   if (!now.q && now.view === "messages" && listing.state === "ready") {
     state.counts.all = listing.total;
@@ -37,6 +38,14 @@ export function drawList() {
   // The guide comes with the last message's end, and goes with the first one's arrival.
   const showsGuide = Boolean(document.querySelector(".setup"));
   if (!now.message && !now.session && !now.setup && listing.state === "ready" && showsGuide !== isEmptyInbox(now)) showReader(now);
+}
+
+/** A message that was opened by its address is in view when its list has come; after that, who looks moves the list. */
+function revealOpened(now, listing) {
+  if (listing.state !== "ready" || state.revealed === listing) return;
+  state.revealed = listing;
+  const index = now.message ? listing.indexOf(now.message) : -1;
+  if (index >= 0) state.rows.revealSoon(index);
 }
 
 function drawListState(now, listing, isQueryError) {
@@ -80,7 +89,8 @@ export function drawTitle() {
 
 export function titled(text) {
   const unread = state.counts.unread ?? 0;
-  const short = text.length > 80 ? `${text.slice(0, 79)}…` : text;
+  const shown = unturned(text);
+  const short = shown.length > 80 ? `${shown.slice(0, 79)}…` : shown;
   return unread ? `(${number(unread)}) ${short}` : short;
 }
 
