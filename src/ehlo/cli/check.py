@@ -79,7 +79,7 @@ def main(args: Sequence[str]) -> int:
 
 def _report(options: argparse.Namespace) -> Report:
     # The rules are imported here, because no other command needs them and all import this module.
-    from ehlo.report import Mail, Report, check  # noqa: PLC0415
+    from ehlo.report import Mail, check  # noqa: PLC0415
     from ehlo.report.authentication import authenticate  # noqa: PLC0415
 
     mail = Mail(read_file(options.file), options.sender)
@@ -88,7 +88,7 @@ def _report(options: argparse.Namespace) -> Report:
     if maybe_resolver is None:
         return report
     found = authenticate(mail, maybe_resolver, maybe_address=options.address, helo=options.helo)
-    return Report(tuple(sorted((*report.findings, *found.findings), key=lambda one: -one.severity)))
+    return report.joined(found.findings)
 
 
 def _resolver(options: argparse.Namespace) -> Resolver | None:

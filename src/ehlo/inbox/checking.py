@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from ehlo.inbox.records import EnvelopeRecord, SessionRecord
     from ehlo.report import Mail, Report
+    from ehlo.report.authentication import Authentication
+    from ehlo.report.dns import Resolver, SystemResolver, Zone
 
 LENGTH: Final = struct.Struct("<I")
 SIZE: Final = struct.Struct("<Q")
@@ -37,6 +39,13 @@ OCTETS: Final = 16 << 20
 """Of a larger message only the beginning is checked."""
 SECONDS: Final = 10.0
 """For one message."""
+DNS_SECONDS: Final = 8.0
+"""For all questions to name servers about one message."""
+VOUCHING_SECONDS: Final = 20.0
+"""For one message, where name servers are asked."""
+VOUCHING_LIMIT: Final = 8
+"""Messages about which name servers are asked, or to be asked next."""
+WAITING: Final = 1000
 START_SECONDS: Final = 60.0
 MEMORY: Final = 1 << 30
 KEPT: Final = 500
@@ -69,6 +78,16 @@ class Checked(NamedTuple):
 
     is_clean: bool
     findings: tuple[Row, ...]
+    maybe_authentication: dict[str, Any] | None = None
+    """Results of DKIM, SPF and DMARC, as the API gives them; None where nobody asked."""
+
+
+class Sending(NamedTuple):
+    """From where a message is said to come, and who is asked about it."""
+
+    address: str
+    helo: str
+    resolver: Zone | SystemResolver
 
 
 class Subject(NamedTuple):
@@ -78,6 +97,7 @@ class Subject(NamedTuple):
     size: int
     maybe_envelope: EnvelopeRecord | None
     maybe_session: SessionRecord | None
+    maybe_sending: Sending | None = None
 
 
 def subject_of(raw: bytes, envelope: EnvelopeRecord, session_id: str, maybe_session: SessionRecord | None) -> Subject:
@@ -96,10 +116,14 @@ def report_on(subject: Subject) -> Report:
 
 
 class Checker:
-    """Checks messages in a process.  ``check`` may be called in any thread.  ``script`` is what the process runs."""
+    """Checks messages in a process.  ``check`` may be called in any thread.  ``script`` is what the process runs.
 
-    def __init__(self, *, seconds: float = SECONDS, script: Path = _SCRIPT) -> None:
+    ``seconds`` are for one message, ``limit`` for those that are checked or wait for it.
+    """
+
+    def __init__(self, *, seconds: float = SECONDS, script: Path = _SCRIPT, limit: int = WAITING) -> None:
         self._seconds = seconds
+        self._places = threading.Semaphore(limit)
         self._script = script
         # One thread: who else asks waits there, and what he asks about is not read before it is his turn.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ehlo-inbox-check")
@@ -109,9 +133,14 @@ class Checker:
     def check(self, key: object, load: Callable[[], Subject]) -> Future[Checked]:
         """Check what ``load`` gives, unless there is a report by that key; ``CheckFailed``, and what ``load`` raises.
 
-        A session that goes on may yet be the subject of other findings: of it nothing is kept.
+        A session that goes on may yet be the subject of other findings, and name servers may give other answers: of
+        these nothing is kept.
         """
-        return self._thread.submit(self._check, key, load)
+        if not self._places.acquire(blocking=False):
+            raise CheckFailed("too many messages wait to be checked")
+        asked = self._thread.submit(self._check, key, load)
+        asked.add_done_callback(lambda _: self._places.release())
+        return asked
 
     def close(self) -> None:
         """End the process, after what it is at."""
@@ -124,7 +153,8 @@ class Checker:
             return self._kept[key]
         subject = load()
         report = self._ask(subject)
-        if subject.maybe_session is None or subject.maybe_session.ended_at is not None:
+        is_over = subject.maybe_session is None or subject.maybe_session.ended_at is not None
+        if is_over and subject.maybe_sending is None:
             self._kept[key] = report
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
@@ -151,8 +181,11 @@ class Checker:
                 self._end()
         if answer is None:
             raise CheckFailed("the message could not be checked: it takes too long, or too much memory")
-        is_clean, rows = json.loads(answer)
-        return Checked(is_clean, tuple(Row(*row) for row in rows))
+        told = json.loads(answer)
+        if isinstance(told, str):
+            raise CheckFailed(told)
+        is_clean, rows, maybe_authentication = told
+        return Checked(is_clean, tuple(Row(*row) for row in rows), maybe_authentication)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -208,14 +241,34 @@ def _facts(subject: Subject) -> dict[str, Any]:
         "options": [] if envelope is None else envelope.mail_options,
         "lines": None if session is None else [[line.at, line.by, line.text] for line in session.transcript],
         "is_over": session is None or session.ended_at is not None,
+        "sending": None if subject.maybe_sending is None else _sending(subject.maybe_sending),
     }
 
 
+def _sending(sending: Sending) -> dict[str, Any]:
+    from ehlo.report.dns import Zone  # noqa: PLC0415 - see the module's text
+
+    facts: dict[str, Any] = {"address": sending.address, "helo": sending.helo}
+    resolver = sending.resolver
+    if isinstance(resolver, Zone):
+        return facts | {"zone": resolver.text}
+    return facts | {"zone": None, "servers": (resolver.name_servers, resolver.timeout, resolver.port)}
+
+
 def answer_to(question: bytes, raw: bytes) -> bytes:
-    """In the process: check a message."""
-    report = _report(raw, json.loads(question))
+    """In the process: check a message.  JSON of a text says why that cannot be done."""
+    facts = json.loads(question)
+    report = _report(raw, facts)
+    maybe_authentication = None
+    if facts["sending"] is not None:
+        try:
+            authentication = _authenticate(_mail(raw, facts), facts["sending"])
+        except ImportError as error:
+            return json.dumps(f"this needs {error.name}: pip install 'ehlo[report]'").encode()
+        report = report.joined(authentication.findings)
+        maybe_authentication = _results(authentication)
     rows = [(one.rule, str(one.severity), one.place[:TEXT], one.text[:TEXT], one.source) for one in report.findings]
-    return json.dumps((report.is_clean, rows)).encode()
+    return json.dumps((report.is_clean, rows, maybe_authentication)).encode()
 
 
 class _Line(NamedTuple):
@@ -242,3 +295,46 @@ def _mail(raw: bytes, facts: Mapping[str, Any]) -> Mail:
         tuple(facts["options"]),
         facts["size"] if facts["size"] > len(raw) else None,
     )
+
+
+def _authenticate(mail: Mail, sending: Mapping[str, Any]) -> Authentication:
+    from ehlo.report.authentication import authenticate  # noqa: PLC0415
+    from ehlo.report.dns import Hurried, SystemResolver, Zone  # noqa: PLC0415
+
+    resolver: Resolver
+    if sending["zone"] is not None:
+        resolver = Zone(sending["zone"])
+    else:
+        servers, timeout, port = sending["servers"]
+        resolver = Hurried(SystemResolver(tuple(servers), timeout, port=port), DNS_SECONDS)
+    return authenticate(mail, resolver, maybe_address=sending["address"], helo=sending["helo"])
+
+
+def _results(found: Authentication) -> dict[str, Any]:
+    spf, dmarc = found.maybe_spf, found.maybe_dmarc
+    return {
+        "dkim": [
+            {
+                "domain": one.domain[:TEXT],
+                "selector": one.selector[:TEXT],
+                "result": one.result,
+                "reason": one.reason[:TEXT],
+            }
+            for one in found.dkim
+        ],
+        "spf": None
+        if spf is None
+        else {"domain": spf.domain[:TEXT], "result": str(spf.result), "steps": _cut(spf.steps)},
+        "dmarc": None
+        if dmarc is None
+        else {
+            "domain": dmarc.domain[:TEXT],
+            "passes": dmarc.passes,
+            "request": dmarc.request[:TEXT],
+            "steps": _cut(dmarc.steps),
+        },
+    }
+
+
+def _cut(steps: tuple[str, ...]) -> list[str]:
+    return [step[:TEXT] for step in steps]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,10 @@ class Report:
     def is_clean(self) -> bool:
         """Nothing worse than a notice."""
         return all(one.severity is Severity.NOTICE for one in self.findings)
+
+    def joined(self, findings: Iterable[Finding]) -> Report:
+        """The same with further findings, the worst first."""
+        return Report(tuple(sorted((*self.findings, *findings), key=lambda one: -one.severity)))
 
     def without(self, ignore: Collection[str]) -> Report:
         """The same without some rules; ``ValueError`` for a name that no rule has."""

@@ -6,6 +6,7 @@ needs dnspython (``pip install 'ehlo[report]'``).
 
 from __future__ import annotations
 
+import time
 from typing import Literal, Protocol
 
 Kind = Literal["A", "AAAA", "MX", "PTR", "TXT"]
@@ -34,6 +35,7 @@ class Zone:
     """
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self._records: dict[tuple[str, str], list[str]] = {}
         for number, line in enumerate(text.splitlines(), 1):
             words = _words(line)
@@ -54,14 +56,19 @@ class Zone:
 
 
 class SystemResolver:
-    """Asks the name servers of this machine, or others by their addresses.  ``ImportError`` without dnspython."""
+    """Asks the name servers of this machine, or others by their addresses.  ``ImportError`` without dnspython.
 
-    def __init__(self, name_servers: tuple[str, ...] = (), timeout: float = SECONDS) -> None:
+    ``timeout`` is for one question, in seconds.
+    """
+
+    def __init__(self, name_servers: tuple[str, ...] = (), timeout: float = SECONDS, *, port: int = 53) -> None:
         import dns.resolver  # noqa: PLC0415 - of an extra
 
+        self.name_servers, self.timeout, self.port = name_servers, timeout, port
         self._resolver = dns.resolver.Resolver(configure=not name_servers)
         if name_servers:
             self._resolver.nameservers = list(name_servers)
+        self._resolver.port = port
         self._resolver.lifetime = timeout
 
     def lookup(self, name: str, kind: Kind) -> list[str]:
@@ -82,6 +89,20 @@ class SystemResolver:
             else:
                 found.append(str(record.exchange if kind == "MX" else record).rstrip("."))
         return found
+
+
+class Hurried:
+    """Asks another resolver, but nobody any more when ``seconds`` are over."""
+
+    def __init__(self, resolver: Resolver, seconds: float) -> None:
+        self._resolver = resolver
+        self._end = time.monotonic() + seconds
+
+    def lookup(self, name: str, kind: Kind) -> list[str]:
+        """See ``Resolver``."""
+        if time.monotonic() >= self._end:
+            raise DNSFailure("the time for all questions is over")
+        return self._resolver.lookup(name, kind)
 
 
 def _name(name: str) -> str:

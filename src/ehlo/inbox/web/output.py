@@ -129,6 +129,7 @@ def report(record: Checked) -> dict[str, Any]:
             }
             for one in record.findings
         ],
+        "authentication": record.maybe_authentication,
     }
 
 

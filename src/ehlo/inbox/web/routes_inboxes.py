@@ -46,6 +46,7 @@ async def info(call: Call) -> Response:
             "inbox": call.principal.inbox,
             "can_create_inboxes": call.principal.inbox is None,
             "release": list(call.targets.rules) if call.principal.inbox is None else [],
+            "can_authenticate": server.resolver is not None,
             "max_size": server.settings.data_size_limit,
         }
     )

@@ -161,6 +161,7 @@ SCHEMAS: dict[str, Schema] = {
             "inbox": MAYBE_TEXT | {"description": "The only inbox that this token sees; null for all."},
             "can_create_inboxes": FLAG,
             "release": array(TEXT) | {"description": "Servers that messages may be released to."},
+            "can_authenticate": FLAG | {"description": "Whether a report may tell of DKIM, SPF and DMARC."},
             "max_size": {"type": ["integer", "null"], "description": "Octets of the largest message; null for any."},
         }
     ),
@@ -215,6 +216,45 @@ SCHEMAS: dict[str, Schema] = {
         {
             "is_clean": FLAG | {"description": "Nothing worse than a notice."},
             "findings": array(ref("Finding")) | {"description": "The worst first."},
+            "authentication": {
+                "oneOf": [ref("Authentication"), {"type": "null"}],
+                "description": "Results of DKIM, SPF and DMARC; null unless `address` asked for them.",
+            },
+        }
+    ),
+    "Authentication": record(
+        {
+            "dkim": array(
+                record(
+                    {
+                        "domain": TEXT,
+                        "selector": TEXT,
+                        "result": {"type": "string", "enum": ["pass", "fail", "temperror", "permerror"]},
+                        "reason": TEXT | {"description": "Why not; empty for pass."},
+                    }
+                )
+            ),
+            "spf": {
+                "oneOf": [
+                    record({"domain": TEXT, "result": TEXT, "steps": array(TEXT)}),
+                    {"type": "null"},
+                ],
+                "description": "`result` is that of RFC 7208 §2.6, `steps` led to it.",
+            },
+            "dmarc": {
+                "oneOf": [
+                    record(
+                        {
+                            "domain": TEXT,
+                            "passes": {"type": ["boolean", "null"], "description": "null: there is no way to know."},
+                            "request": TEXT | {"description": "What the domain asks for if it does not pass."},
+                            "steps": array(TEXT),
+                        }
+                    ),
+                    {"type": "null"},
+                ],
+                "description": "null: From has no single domain.",
+            },
         }
     ),
     "Messages": record(

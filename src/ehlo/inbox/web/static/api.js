@@ -50,7 +50,7 @@ export const getInfo = (signal) => json("info", { signal });
 export const listMessages = ({ inbox, q, limit, before, signal }) =>
   json("messages", { query: { inbox, q, limit, before }, signal });
 export const getMessage = (id, signal) => json(`messages/${id}`, { signal });
-export const getReport = (id, signal) => json(`messages/${id}/report`, { signal });
+export const getReport = (id, signal, sending = {}) => json(`messages/${id}/report`, { signal, query: sending });
 export const getRaw = async (id, signal) => new Uint8Array(await (await request(`messages/${id}/raw`, { signal })).arrayBuffer());
 export const patchMessages = ({ inbox, ...change }) => json("messages", { method: "PATCH", query: { inbox }, json: change });
 export const deleteMessages = (which) => json("messages", { method: "DELETE", query: which });
