@@ -138,6 +138,24 @@ def test_raw_parts_html_and_header_are_printed_as_they_are(
     assert b"Subject: Hello\n" in capsysbinary.readouterr().out
 
 
+# check
+
+
+def test_check_says_what_is_wrong_with_a_message(run: Run, inbox: Inbox) -> None:
+    number = send(inbox)
+    for which in (str(number), "last"):
+        status, output, _ = run("check", which)
+        assert status == 3
+        assert "error no-date (header): there is no Date field [RFC 5322 §3.6]\n" in output
+    status, output, _ = run("check", "last", "--json")
+    assert (status, json.loads(output)["is_clean"]) == (3, False)
+
+
+def test_a_message_that_is_not_there_cannot_be_checked(run: Run, inbox: Inbox) -> None:
+    assert run("check", "last")[0] == 1
+    assert run("check", str(send(inbox) + 1))[0] == 1
+
+
 def test_a_session_is_written_with_its_messages(inbox: Inbox, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     send(inbox)
     message = inbox.messages[-1]

@@ -25,6 +25,7 @@ TIMEOUT = 30.0
 _LIST_LIMIT = 20
 _PAGE = 200
 _NOT_FOUND = 404
+_NOT_CLEAN = 3
 
 Record = dict[str, Any]
 """A JSON object."""
@@ -69,6 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     what("--headers", action="store_true", help="all header fields")
     what("--part", metavar="N", type=int, help="this part of it, decoded: an attachment, for example")
 
+    option = command("check", check_message, "Say what is wrong with a message, and with how it was sent.")
+    option("id", type=_id, help="its number in the list, or 'last'")
+
     option = command("wait", wait, "Wait for a message, and show it.")
     option("--to", help="a recipient, or a part of it; /.../ is a regular expression")
     option("--from", dest="from_", help="the sender")
@@ -92,6 +96,7 @@ exit status:
   0  done, and for wait: the message came
   1  not done: nothing came in time, no such message, no inbox there
   2  the command line is wrong
+  3  for check: there are errors or warnings
 """
 
 
@@ -156,12 +161,7 @@ def list_messages(api: Api, options: argparse.Namespace) -> int:
 
 def show_message(api: Api, options: argparse.Namespace) -> int:
     """Print a message, or what is asked of it."""
-    number = options.id
-    if number is None:
-        newest = api.ask("GET", "messages", {"inbox": options.inbox, "limit": 1})["messages"]
-        if not newest:
-            raise ApiError("there is no message")
-        number = newest[0]["id"]
+    number = _number(api, options)
     try:
         return _show(api, options, number)
     except ApiError as error:
@@ -186,6 +186,29 @@ def _show(api: Api, options: argparse.Namespace, number: int) -> int:
     else:
         sys.stdout.write(_sheet(terminal.style_of(sys.stdout, options.color), message))
     return 0
+
+
+def _number(api: Api, options: argparse.Namespace) -> int:
+    if options.id is not None:
+        return int(options.id)
+    newest = api.ask("GET", "messages", {"inbox": options.inbox, "limit": 1})["messages"]
+    if not newest:
+        raise ApiError("there is no message")
+    return int(newest[0]["id"])
+
+
+def check_message(api: Api, options: argparse.Namespace) -> int:
+    """Print what was found, the worst first."""
+    report = api.ask("GET", f"messages/{_number(api, options)}/report")
+    if options.json:
+        _print_json(report)
+    else:
+        for one in report["findings"]:
+            place = f" ({one['place']})" if one["place"] else ""
+            print(visible(f"{one['severity']} {one['rule']}{place}: {one['text']} [{one['source']}]"))
+        if not report["findings"]:
+            print("nothing was found")
+    return 0 if report["is_clean"] else _NOT_CLEAN
 
 
 def show_session(api: Api, options: argparse.Namespace) -> int:
