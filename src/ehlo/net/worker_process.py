@@ -85,6 +85,7 @@ class WorkerProcess:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._descriptor: int = writer.get_extra_info("socket").fileno()  # which uvloop does not tell when it is closed
         self._came_up: asyncio.Future[None] = loop.create_future()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -139,7 +140,7 @@ class WorkerProcess:
             await asyncio.wait([reading], timeout=_LAST_REPORT)
         finally:
             reading.cancel()
-            release(self._writer.get_extra_info("socket").fileno())
+            release(self._descriptor)
             self._writer.close()
             if self._deadline is not None:
                 self._deadline.cancel()
