@@ -140,17 +140,16 @@ def limit_here() -> float:
 
 
 @pytest.fixture
-def process_that_has_run_for_long() -> Iterator[None]:
+def process_that_has_run_for_long() -> None:
     """glibc keeps blocks up to the size of the largest that was freed on its heap, where they cannot grow in place.
 
-    And what thousands of tests have left behind takes the garbage collector longer than any step of ours.
+    And what thousands of tests have left behind takes the garbage collector longer than any step of ours; it stays
+    frozen, as conftest.py has frozen what was there before them.
     """
     block = bytearray(31 * MB)
     del block
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("process_that_has_run_for_long")
