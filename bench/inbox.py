@@ -205,6 +205,7 @@ def memory(pid: int) -> float | None:
 def measure(options: argparse.Namespace, where: dict[str, Any], pid: int) -> list[Row]:
     """Do it all; the report."""
     web = Web(where["web"])
+    before = web.get("messages?limit=1")["total"]
     page = Page(where["web"])
     took, seconds = send(where["smtp"], options)
     sent = len(seconds)
@@ -220,7 +221,8 @@ def measure(options: argparse.Namespace, where: dict[str, Any], pid: int) -> lis
         Row("looked into after the last arrived", f"{wait_until_indexed(web):.1f} s"),
     ]
     listed = web.get("messages?limit=1")
-    rows.append(Row("missing", str(sent - listed["total"]), sent != listed["total"]))
+    missing = before + sent - listed["total"]
+    rows.append(Row("missing", str(missing), missing != 0))
     newest = listed["messages"][0]["id"]
     paths = {f"search {query}" if query else "list": f"messages?limit=50&q={quote(query)}" for query in QUERIES}
     paths |= {"open": f"messages/{newest}", "next page": f"messages?limit=50&before={newest - sent // 2}"}
