@@ -113,7 +113,11 @@ class Watch:
                     summary, maybe_found = self._pending.popleft()
                     if summary.id <= self.cursor:
                         continue
-                    is_wanted = await self._is_wanted(summary, deadline, maybe_found=maybe_found)
+                    try:
+                        is_wanted = await self._is_wanted(summary, deadline, maybe_found=maybe_found)
+                    except TimeoutError:
+                        self._pending.appendleft((summary, maybe_found))  # for the next call
+                        raise
                     self.cursor = summary.id
                     self._indexed.discard(summary.id)
                     if is_wanted:
@@ -160,7 +164,8 @@ class Watch:
             self._pending.clear()
             self._must_look = True
             return
-        for _, event in events:
+        for numbered in events:
+            event = numbered.event
             if event.summary is None:
                 continue
             if event.kind is EventKind.MESSAGE:
