@@ -12,8 +12,9 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from ehlo.inbox.records import Event
@@ -30,11 +31,16 @@ class TooManyListeners(Exception):
     """No more can be had at once."""
 
 
-class Numbered(NamedTuple):
-    """An event and its number, which counts from 1 in each run of the server."""
+@dataclass(slots=True)
+class Numbered:
+    """An event and its number, which counts from 1 in each run of the server.
+
+    ``maybe_octets`` is for those who tell it to many: what they have made of it, once for all.
+    """
 
     number: int
     event: Event
+    maybe_octets: bytes | None = None
 
 
 class Hub:

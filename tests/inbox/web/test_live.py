@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -296,4 +297,34 @@ async def test_streams_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         for path in ("/api/v1/events", "/api/v1/events?subject=a"):
             assert (await web.get(path)).status == 429
         assert (await web.get("/api/v1/wait?timeout=0")).status == 200
+        await stream.leave()
+
+
+async def test_an_event_is_encoded_once_for_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = []
+    describe = routes_live._describe
+
+    def counting(event: Any) -> tuple[str, Any]:
+        described.append(event.ids)
+        return describe(event)
+
+    monkeypatch.setattr(routes_live, "_describe", counting)
+    async with serving() as web:
+        streams_ = [web.begin("/api/v1/events") for _ in range(3)]
+        for stream in streams_:
+            await stream.event()
+        id_ = await put(web)
+        assert [(await stream.event()).data["id"] for stream in streams_] == [id_] * 3
+        assert len(described) == 1
+        for stream in streams_:
+            await stream.leave()
+
+
+async def test_what_comes_in_a_burst_goes_out_together() -> None:
+    async with serving() as web:
+        stream = web.begin("/api/v1/events")
+        await stream.event()
+        ids = [await put(web) for _ in range(20)]
+        assert [(await stream.event()).data["id"] for _ in ids] == ids
+        assert len(stream.request.sent) < 20
         await stream.leave()
