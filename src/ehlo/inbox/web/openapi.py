@@ -76,7 +76,7 @@ class Operation:
 
 
 _MESSAGE_ID = Parameter("id", ID, place="path")
-_INBOX = Parameter("inbox", ANY_INBOX_NAME, "The messages of this inbox only; one that no mail has come to yet is empty.")
+_INBOX = Parameter("inbox", ANY_INBOX_NAME, "Of this inbox only; one that no mail has come to yet is empty.")
 _Q = Parameter("q", SEARCH, "In the search language: words, and `from:` `to:` `subject:` `has:` `before:` `tag:` ...")
 _WANTED_Q = _Q._replace(schema={**SEARCH, "minLength": 1})
 _BEFORE = Parameter("before", ID, "Older than this message.")
