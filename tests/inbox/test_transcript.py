@@ -15,6 +15,7 @@ from ehlo.inbox import transcript
 from ehlo.inbox.logins import AnyLogin
 from ehlo.inbox.transcript import RecordingSMTP, Tape, address_text, without_credentials
 from ehlo.net.client import Client as NetClient
+from ehlo.report import Dialogue, Mail, check
 from ehlo.settings import BareNewlines
 from tests.support import Client, talk
 
@@ -84,6 +85,17 @@ async def test_mail_data_that_breaks_off_is_a_number_too() -> None:
         await client.leave()
         assert next(line for line in said(client) if line.startswith("-")).endswith("octets of mail data")
         assert "secret" not in "".join(said(client))
+
+
+@pytest.mark.parametrize(("line", "is_noted"), [(".profile", True), ("..profile", False)])
+async def test_a_dot_that_was_not_doubled_is_noted_for_the_report(line: str, *, is_noted: bool) -> None:
+    async with talking() as client:
+        assert (await client.send("Subject: a", "", line)).startswith("250")
+        await client.send("Subject: b", "", "no dots")
+        assert isinstance(client.server, RecordingSMTP)
+        lines = client.server.transcript()
+    found = check(Mail(b""), Dialogue(lines)).findings
+    assert [one.place for one in found if one.rule == "undoubled-dot"] == ["command 4, DATA"] * is_noted
 
 
 async def test_octets_are_kept_to_the_octet() -> None:

@@ -117,3 +117,25 @@ def test_a_bare_newline_is_seen_wherever_the_data_is_cut(data: bytes, places: li
     _, rest, seen = decode(cut(whole, places))
     assert rest is not None
     assert seen == has_bare_newline(whole[: len(whole) - len(rest)])
+
+
+# A client that doubles no dots
+
+
+@given(contents, st.lists(st.integers(min_value=0)))
+def test_a_dot_that_was_not_doubled_is_noticed_however_the_data_are_cut(content: bytes, places: list[int]) -> None:
+    lines = [*content.split(b"\r\n")[:-1], b"."]
+    before_end = lines[: lines.index(b".")]
+    decoder = MailDataDecoder()
+    for piece in cut(b"\r\n".join(lines) + b"\r\n", places):
+        if decoder.rest is None:
+            decoder.feed(piece)
+    assert decoder.has_undoubled_dot is any(line[:1] == b"." != line[1:2] for line in before_end)
+
+
+@pytest.mark.parametrize("data", [b"x\n.y\r\n.\r\n", b"x\r\n.\r\nNOOP\r\n.x\r\n", b".\r\n\n.x", b"..\r\n.\r\n"])
+def test_other_dots_are_not_taken_for_one(data: bytes) -> None:
+    decoder = MailDataDecoder()
+    decoder.feed(data)
+    assert decoder.rest is not None
+    assert not decoder.has_undoubled_dot

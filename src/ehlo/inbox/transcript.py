@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
+UNDOUBLED_DOT = "a dot at the beginning of a line was not doubled, and is lost"
+"""A note that ``ehlo.report`` knows."""
 HEAD_LINES = 2000
 """Lines that are kept from the beginning of a session."""
 TAIL_LINES = 200
@@ -152,6 +154,7 @@ class RecordingSMTP(SMTP):
     _arrived = 0.0
     _has_said_auth = False
     _data_octets = 0
+    _has_lost_dot = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the tape: TLS may begin in here."""
@@ -221,11 +224,15 @@ class RecordingSMTP(SMTP):
     async def _next_data(self) -> bytes:
         data = await super()._next_data()
         self._data_octets += len(data)
+        self._has_lost_dot = self._framer.has_undoubled_dot
         return data
 
     def _note_data(self) -> None:
         octets, self._data_octets = self._data_octets, 0
         self.note(f"{octets} octets of mail data")
+        if self._has_lost_dot:
+            self._has_lost_dot = False
+            self.note(UNDOUBLED_DOT)
 
     async def _start_tls(self, context: ssl.SSLContext, timeout: float) -> None:
         try:

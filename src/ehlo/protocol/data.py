@@ -26,6 +26,7 @@ _HELD_BACK = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 _DOTTED_LINE = re.compile(rb"\n\.")
 # More splits than these cost more than looking through the whole chunk twice.  At least 2: the end and a hidden dot.
 _FEW = 32
+_DOT = ord(".")
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
@@ -35,14 +36,17 @@ class MailDataDecoder:
     ``feed`` gives the content that is certain by now.  When the end was found ``rest`` is what came behind it (b""
     if nothing did); until then it is None.  ``has_bare_newline`` tells whether a CR without LF or a LF without CR
     was seen so far (RFC 5321 §2.3.8): such octets never end the data, but another server might think that they do.
+    ``has_undoubled_dot`` tells whether a line began with one dot, which is lost then (§4.5.2); where dots are many,
+    only the first ones of a chunk are looked at.
     """
 
-    __slots__ = ("_held", "_is_first", "has_bare_newline", "rest")
+    __slots__ = ("_held", "_is_first", "has_bare_newline", "has_undoubled_dot", "rest")
 
     def __init__(self) -> None:
         self._held = b"\r\n"
         self._is_first = True
         self.has_bare_newline = False
+        self.has_undoubled_dot = False
         self.rest: bytes | None = None
 
     def feed(self, data: bytes) -> bytes:
@@ -61,6 +65,8 @@ class MailDataDecoder:
             piece = data[: -len(held)] if held else data
             is_stuffed = len(parts) > 1
         if is_stuffed:
+            if not self.has_undoubled_dot and _has_undoubled_dot(parts):
+                self.has_undoubled_dot = True
             piece = self._unstuff(piece, parts if end < 0 else None)
         elif not self.has_bare_newline and has_bare_newline(piece):
             self.has_bare_newline = True
@@ -106,6 +112,17 @@ def _may_end(parts: list[bytes]) -> bool:
     for part in parts[1:]:  # noqa: SIM110 - any() costs a small message a microsecond
         if part.startswith(b"\r"):  # and not CRLF, whose LF may be where the next split was
             return True
+    return False
+
+
+def _has_undoubled_dot(parts: list[bytes]) -> bool:
+    """Whether some CRLF "." before the terminator has anything behind it but a dot."""
+    before = parts[0]
+    for part in parts[1:]:
+        if part and part[0] != _DOT and before.endswith(b"\r"):
+            # Behind the terminator the data are over.
+            return part != b"\r" and not part.startswith(b"\r\n")
+        before = part
     return False
 
 

@@ -94,6 +94,11 @@ class Framer:
         """Whether the mail data taken last hold a CR without LF or a LF without CR; never true of chunks."""
         return self._data is not None and self._data.has_bare_newline
 
+    @property
+    def has_undoubled_dot(self) -> bool:
+        """Whether a line of the mail data taken last began with a single dot, which was lost; never true of chunks."""
+        return self._data is not None and self._data.has_undoubled_dot
+
     def receive(self, data: bytes) -> None:
         """Take octets from the network, in any cut."""
         if self.state is _CLOSED:

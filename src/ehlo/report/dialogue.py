@@ -16,6 +16,7 @@ _LITERAL = re.compile(r"\[[^\[\]\s]+\]")
 _PATH = re.compile(r"(?:FROM|TO):<[^<>]*>(?: .*)?", re.IGNORECASE)
 _SIZE = re.compile(r"\bSIZE=([0-9]+)", re.IGNORECASE)
 _OCTETS = re.compile(r"([0-9]+) octets of mail data")
+_UNDOUBLED_DOT = "a dot at the beginning of a line was not doubled, and is lost"
 # RFC 2920 §3.1: what may only be the last in a group; RFC 3207 §4 and RFC 4954 §4 say it of theirs.
 _LAST_IN_GROUP = frozenset({"EHLO", "DATA", "VRFY", "EXPN", "TURN", "QUIT", "NOOP", "STARTTLS"})
 _CLEAR_PASSWORDS = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})
@@ -246,6 +247,12 @@ def _size(dialogue: Dialogue) -> Iterator[Found]:
                 yield Found(one.place, f"brought {sent[1]} octets, and MAIL had said SIZE={maybe_said}")
 
 
+def _undoubled_dot(dialogue: Dialogue) -> Iterator[Found]:
+    for one in dialogue.exchanges:
+        if _UNDOUBLED_DOT in one.notes:
+            yield Found(one.place, _UNDOUBLED_DOT)
+
+
 def _utf8_address(dialogue: Dialogue) -> Iterator[Found]:
     may_have = False
     for one in dialogue.of("MAIL", "RCPT"):
@@ -414,6 +421,15 @@ RULES: tuple[Rule[Dialogue], ...] = (
         _size,
         RIGHT,
         spoken(*_OFFER, *_MAIL, *_RCPT, *_DATA[:2], "-: 101 octets of mail data", *_DATA[3:], *_QUIT),
+    ),
+    Rule(
+        "undoubled-dot",
+        Severity.ERROR,
+        "A dot at the beginning of a line is doubled",
+        "RFC 5321 §4.5.2",
+        _undoubled_dot,
+        RIGHT,
+        spoken(*_OFFER, *_MAIL, *_RCPT, *_DATA[:3], f"-: {_UNDOUBLED_DOT}", *_DATA[3:], *_QUIT),
     ),
     Rule(
         "utf8-address",
