@@ -123,6 +123,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"verb": 3, "delay": 1}, "rule 1: verb: a text expected, not 3"),
     ({"verb": [], "delay": 1}, "rule 1: verb: an empty list"),
     ({"name": "x", "sender": "/(/", "delay": 1}, "rule 1 (x): sender: no regular expression: '/(/'"),
+    ({"sender": "/a{99999999999}/", "delay": 1}, "rule 1: sender: no regular expression"),
+    ({"sender": "/" + "(" * 3000 + ")" * 3000 + "/", "delay": 1}, "rule 1: sender: no regular expression"),
     ({"name": "", "delay": 1}, "rule 1: name: 1 to 100 printable"),
     ({"name": "a\nb", "delay": 1}, "rule 1: name: 1 to 100 printable"),
     ({"peer": "10.0.0.1/8", "delay": 1}, "rule 1: peer: "),
@@ -172,6 +174,9 @@ def test_a_bad_rule_is_refused_by_name_and_place(keys: dict[str, Any], complaint
     ("given", "complaint"),
     [
         ("name = ", "not TOML"),
+        ("a=" + "[" * 5000, "nested too deep"),
+        (".".join("a" * 5000) + "=1", "more than 20 parts"),
+        ("#" * 100_001, "more than 100000 characters"),
         ("name = 'x'\n", "a [[rule]] is missing"),
         ({}, "a [[rule]] is missing"),
         ({"rule": {"delay": 1}}, "a [[rule]] is missing"),

@@ -17,7 +17,8 @@ class FaultsInForce:
         self._faults = faults
         self._port = port
         self._before = faults.log.count
-        self.scenario = faults.set(scenario, port=port)
+        self._matcher = faults.put_before(scenario, port)
+        self.scenario = self._matcher.scenario
 
     @property
     def fired(self) -> list[Fired]:
@@ -27,9 +28,8 @@ class FaultsInForce:
         return [entry for entry in log.entries()[-new:] if entry.port == self._port] if new > 0 else []
 
     def stop(self) -> None:
-        """No faults any more; nothing happens if others have taken their place."""
-        if self._faults.scenario(self._port) is self.scenario:
-            self._faults.clear(port=self._port)
+        """They are over; those that were in force before them go on."""
+        self._faults.take_away(self._matcher, self._port)
 
     def __enter__(self) -> Self:
         """They are in force already."""

@@ -40,13 +40,28 @@ class Faults:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.log = FaultLog()
         self._clock = clock
-        self._matchers: dict[int | None, Matcher] = {}
+        # Of each listener, the one in force last.
+        self._matchers: dict[int | None, list[Matcher]] = {}
 
     def set(self, scenario: Given, *, port: int | None = None) -> Scenario:
         """Begin with a scenario, from its beginning; ``ScenarioError`` if it cannot be, and then nothing changes."""
         made = scenario_of(scenario)
-        self._matchers[port] = Matcher(made)
+        self._matchers[port] = [Matcher(made)]
         return made
+
+    def put_before(self, scenario: Given, port: int) -> Matcher:
+        """The same, until ``take_away``: then what was in force before goes on where it was; ``ScenarioError``."""
+        matcher = Matcher(scenario_of(scenario))
+        self._matchers[port] = [*self._matchers.get(port, ()), matcher]
+        return matcher
+
+    def take_away(self, matcher: Matcher, port: int) -> None:
+        """See ``put_before``; nothing happens if it is gone already."""
+        left = [one for one in self._matchers.get(port, ()) if one is not matcher]
+        if left:
+            self._matchers[port] = left
+        else:
+            self._matchers.pop(port, None)
 
     def clear(self, *, port: int | None = None) -> None:
         """No faults any more."""
@@ -54,13 +69,13 @@ class Faults:
 
     def scenario(self, port: int | None = None) -> Scenario | None:
         """What is in force there."""
-        matcher = self._matchers.get(port)
-        return None if matcher is None else matcher.scenario
+        matchers = self._matchers.get(port)
+        return matchers[-1].scenario if matchers else None
 
     def matcher(self, port: int | None) -> Matcher | None:
         """Who decides for a listener."""
-        matchers = self._matchers
-        return (matchers.get(port) or matchers.get(None)) if matchers else None
+        matchers = self._matchers.get(port) or self._matchers.get(None)
+        return matchers[-1] if matchers else None
 
     def decide(self, matcher: Matcher, situation: Situation, port: int | None = None) -> Rule | None:
         """The rule that fires, which is recorded."""

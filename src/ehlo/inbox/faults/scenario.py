@@ -21,6 +21,7 @@ from ehlo.protocol.commands import COMMANDS
 from ehlo.protocol.replies import Reply
 
 RULE_LIMIT = 200
+TEXT_LIMIT = 100_000
 LONGEST_PAUSE = 500.0
 """Seconds; less than ``hook_timeout``, which would end it with a reply that no rule asks for."""
 
@@ -39,6 +40,8 @@ NO_TLS = "454 4.7.0 TLS not available"  # RFC 3207 §4
 GOING = "421 4.3.2 Service shutting down"
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+# The library takes a time that grows with the square of a dotted key.
+_DEEP = re.compile(r"(?:[A-Za-z0-9_-]{1,100}[ \t]*\.[ \t]*){20}")
 # attempt = first [ "-" last / "+" ]
 _ATTEMPT = re.compile(r"([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8})|(\+))?")
 
@@ -149,10 +152,16 @@ def scenario_of(given: str | Mapping[str, Any] | Scenario) -> Scenario:
 
 def parse_scenario(text: str) -> Scenario:
     """A scenario in TOML; ``ScenarioError``."""
+    if len(text) > TEXT_LIMIT:
+        raise ScenarioError(f"more than {TEXT_LIMIT} characters")
+    if _DEEP.search(text):
+        raise ScenarioError("not TOML that anybody would write: a key of more than 20 parts")
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"not TOML: {error}") from None
+    except RecursionError:
+        raise ScenarioError("not TOML that anybody would write: it is nested too deep") from None
     return _scenario(table, text)
 
 
@@ -280,7 +289,7 @@ def _pattern(text: str) -> Pattern:
     if len(text) > 1 and text.startswith("/") and text.endswith("/"):
         try:
             return Pattern(text, re.compile(text[1:-1], re.IGNORECASE))
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"no regular expression: {text!r}: {error}") from None
     return Pattern(text, re.compile(rf"\A(?:{fnmatch.translate(text)})", re.IGNORECASE))
 
