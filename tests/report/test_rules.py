@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ehlo.report import RULES, Mail, Rule, Severity, check
 from ehlo.report.check import ALIKE
-from ehlo.report.dialogue import RIGHT, Dialogue, Line
-from ehlo.report.examples import BODY, HEAD, crlf, mail
+from ehlo.report.dialogue import RIGHT, Dialogue, Line, spoken
+from ehlo.report.examples import BODY, HEAD, HTML_PART, crlf, html, mail, multipart
 
 NAMES = [rule.name for rule in RULES]
 
@@ -134,3 +134,96 @@ _SAID = st.builds(
 @given(st.lists(_SAID, max_size=20))
 def test_nothing_raises_for_any_dialogue(lines: list[Line]) -> None:
     check(mail(), Dialogue(lines))
+
+
+RIGHT_MAIL = {
+    "a group in To": mail(to="undisclosed-recipients:;"),
+    "a comment behind the Message-ID": mail(message_id="<1@sender.example> (added by mx.example)"),
+    "a comment in the Content-Type": mail(content_type="text/plain (plain text); charset=utf-8"),
+    "a word that templates leave too": mail("Allergies: None. Deductions: null, see above.\n"),
+    "a variable of the shell": mail("Look into ${HOME} and ${{ secrets.X }}.\n"),
+    "a list where everybody writes": mail(list_post="<mailto:l@a.example>", list_unsubscribe="<mailto:x@a.example>"),
+    "somebody else's message, forwarded": mail(
+        "Subject: {{ x }}\nContent-Type: text/html\n\n<a href=/x>x</a>\n", content_type="message/rfc822"
+    ),
+    "links with schemes of their own": html(
+        '<html lang="en"><a href="whatsapp://send">W</a> <a href="myapp:open">A</a></html>'
+    ),
+    "a link with a comma behind it": html(
+        '<html lang="en"><a href="https://bank.example/">https://bank.example, now</a></html>'
+    ),
+    "a percent sign in cid": multipart(
+        "related",
+        'Content-Type: text/html\n\n<html lang="en"><img src="cid:a%40b" alt="us"></html>\n',
+        "Content-Type: image/png\nContent-ID: <a@b>\nContent-Transfer-Encoding: base64\n\naGVsbG8=\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("title", RIGHT_MAIL)
+def test_right_mail_is_clean(title: str) -> None:
+    found = [one for one in check(RIGHT_MAIL[title]).findings if one.rule != "no-text-part"]
+
+    assert [str(one) for one in found if one.severity is not Severity.NOTICE] == []
+
+
+WRONG_MAIL = {
+    "bad-address": mail(to="a@b.example; c@d.example;"),
+    "8bit-without-8bitmime": mail("Gr\xfc\xdfe\n", "BODY=7BIT", mail_from="a@b.example"),
+    "no-text-part": multipart("mixed", HTML_PART, 'Content-Type: text/plain; name="log.txt"\n\nx\n'),
+}
+
+
+@pytest.mark.parametrize("rule", WRONG_MAIL)
+def test_wrong_mail_is_found(rule: str) -> None:
+    assert rule in {one.rule for one in check(WRONG_MAIL[rule]).findings}
+
+
+GROUP = (
+    "C! RCPT TO:<bob@receiver.example>",
+    "S: 250 2.1.5 OK",
+    "C! DATA",
+    "S: 354 Go ahead",
+    "-: 100 octets of mail data",
+)
+MAIL_FROM = ("C: MAIL FROM:<anna@sender.example>", "S: 250 2.1.0 OK")
+OPENING = ("S: 220 mx", "C: EHLO a.example", "S: 250-mx", "S: 250 PIPELINING")
+RIGHT_DIALOGUES = {
+    "the next message behind the content": (*MAIL_FROM, *GROUP, "S: 250 OK", "C! MAIL FROM:<a@a.example>", "S: 250 OK"),
+    "DATA in a group whose recipient is refused": (*MAIL_FROM, GROUP[0], "S: 550 No", "C! DATA", "S: 503 No recipient"),
+    "a reply that is a fault": (*MAIL_FROM, "C: RCPT TO:<b@b.example>", "-: fault x, y: reply", "S: 501 5.1.3 Bad"),
+}
+
+
+@pytest.mark.parametrize("title", RIGHT_DIALOGUES)
+def test_a_right_client_is_not_blamed(title: str) -> None:
+    dialogue = spoken(*OPENING, *RIGHT_DIALOGUES[title], "C: QUIT", "S: 221 Bye")
+
+    assert [str(one) for one in check(mail(), dialogue).findings if one.rule != "reply-ignored"] == []
+
+
+HOSTILE = {
+    "a reference of many digits": html(f'<a title="&#{"1" * 5000};">x</a>'),
+    "a parameter of many digits": mail(content_type=f"text/plain; name*{'1' * 5000}*=a"),
+    "NUL in a file name": mail(content_disposition="attachment; filename*=a\0''x"),
+    "NUL in a character set": mail(content_type="text/plain; charset*=a\0''utf-8"),
+    "parentheses in parentheses": mail(to="(" * 5000),
+    "parts in parts": mail(
+        "".join(f"--{n}\nContent-Type: multipart/mixed; boundary={n + 1}\n\n" for n in range(3000)),
+        content_type="multipart/mixed; boundary=0",
+    ),
+}
+
+
+@pytest.mark.parametrize("title", HOSTILE)
+def test_hostile_mail_is_checked_as_far_as_it_can_be(title: str) -> None:
+    assert check(HOSTILE[title]).findings
+
+
+def test_a_single_name_to_ignore_is_a_mistake() -> None:
+    with pytest.raises(TypeError, match="collection"):
+        check(mail()).without("no-date")
+
+
+def test_findings_about_who_vouches_can_be_ignored() -> None:
+    assert check(mail()).without({"dkim-none", "spf-softfail"}).findings == ()

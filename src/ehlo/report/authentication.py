@@ -19,6 +19,14 @@ from ehlo.report.spf import SPF, Result, check_spf
 if TYPE_CHECKING:
     from ehlo.report.mail import Mail
 
+AUTHENTICATION_NAMES = frozenset(
+    {
+        *("dkim-none", "dkim-invalid", "dkim-from-unsigned", "dkim-length", "dkim-small-key", "one-click-unsigned"),
+        *(f"spf-{result}" for result in Result),
+        *("dmarc-no-author", "dmarc-none", "dmarc-fail"),
+    }
+)
+"""What its findings are called: no rows of a table, since they need a resolver."""
 SIGNATURE_LIMIT = 10
 """Signatures that are verified; whoever puts more into a message wants to keep somebody busy (RFC 6376 §8.4)."""
 WEAK_KEY = 1024

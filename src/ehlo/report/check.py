@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ehlo.report import dialogue, header, html, lists, mime, octets
+from ehlo.report.authentication import AUTHENTICATION_NAMES
 from ehlo.report.finding import Finding, Rule, Severity
 
 MAIL_RULES = (*octets.RULES, *header.RULES, *mime.RULES, *html.RULES, *lists.RULES)
@@ -37,8 +38,10 @@ class Report:
         return Report(tuple(sorted((*self.findings, *findings), key=lambda one: -one.severity)))
 
     def without(self, ignore: Collection[str]) -> Report:
-        """The same without some rules; ``ValueError`` for a name that no rule has."""
-        unknown = set(ignore) - {rule.name for rule in RULES}
+        """The same without some rules; ``ValueError`` for a name that no rule has, ``TypeError`` for a single text."""
+        if isinstance(ignore, str):
+            raise TypeError(f"ignore is a collection of names, such as {{{ignore!r}}}")
+        unknown = set(ignore) - {rule.name for rule in RULES} - AUTHENTICATION_NAMES
         if unknown:
             raise ValueError(f"no such rule: {', '.join(sorted(unknown))}")
         return Report(tuple(one for one in self.findings if one.rule not in ignore))

@@ -73,6 +73,11 @@ class Exchange(NamedTuple):
         return self.replies[-1][:3] if self.replies else ""
 
     @property
+    def is_fault(self) -> bool:
+        """Whether the server was told to answer so: then it says nothing of the client."""
+        return any(note.startswith("fault ") for note in self.notes)
+
+    @property
     def is_refused(self) -> bool:
         """Whether the last reply was a no."""
         return self.code[:1] in {"4", "5"}
@@ -168,13 +173,14 @@ def _no_ehlo_after_starttls(dialogue: Dialogue) -> Iterator[Found]:
 
 def _out_of_order(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.exchanges:
-        if one.code == "503":
+        # A group that was sent before its RCPT was refused is no mistake of the client (RFC 2920 §3.1).
+        if one.code == "503" and not one.is_ahead and not one.is_fault:
             yield Found(one.place, f"came out of order: {ascii(one.replies[-1])[1:-1]}")
 
 
 def _bad_syntax(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.exchanges:
-        if one.code in _SYNTAX_CODES and one.verb not in {"EHLO", "HELP", "VRFY", "EXPN"}:
+        if one.code in _SYNTAX_CODES and not one.is_fault and one.verb not in {"EHLO", "HELP", "VRFY", "EXPN"}:
             yield Found(one.place, f"was not understood: {ascii(one.replies[-1])[1:-1]}")
 
 
@@ -206,7 +212,9 @@ def _goes_on_after_421(dialogue: Dialogue) -> Iterator[Found]:
 
 def _pipelined_too_far(dialogue: Dialogue) -> Iterator[Found]:
     for one, then in zip(dialogue.exchanges, dialogue.exchanges[1:], strict=False):
-        if then.is_ahead and one.verb in _LAST_IN_GROUP:
+        # What follows the content of DATA begins a group (RFC 2920 §3.1); only after a refused DATA it came too early.
+        has_content = one.verb == "DATA" and one.replies[:1] and one.replies[0].startswith("354")
+        if then.is_ahead and one.verb in _LAST_IN_GROUP and not has_content:
             yield Found(then.place, f"was sent before the reply to {one.verb}, which must be the last of its group")
 
 
@@ -219,7 +227,7 @@ def _no_pipelining_offered(dialogue: Dialogue) -> Iterator[Found]:
 
 def _no_quit(dialogue: Dialogue) -> Iterator[Found]:
     last = dialogue.exchanges[-1:]
-    if last and last[0].verb != "QUIT" and last[0].code != "421":
+    if last and last[0].verb != "QUIT" and last[0].code != "421" and not last[0].is_fault:
         yield Found(last[0].place, "was the last: the client left without QUIT")
 
 

@@ -60,7 +60,12 @@ class Rule(Generic[Subject]):
 
     def findings(self, subject: Subject, limit: int) -> list[Finding]:
         """What it finds; of many alike the first ``limit``, and a last one that counts the others."""
-        every = list(self.check(subject))
+        try:
+            every = list(self.check(subject))
+        except (ValueError, RecursionError) as error:
+            # What the standard library makes of hostile input: numbers of thousands of digits, NUL in names, nesting.
+            problem = f"could not be checked: {type(error).__name__}"
+            return [Finding(self.name, Severity.NOTICE, "", problem, self.source)]
         shown = [Finding(self.name, self.severity, place, text, self.source) for place, text in every[:limit]]
         if len(every) > limit:
             shown.append(

@@ -23,11 +23,15 @@ _ADDRESS_FIELDS = ("From", "Sender", "Reply-To", "To", "Cc")
 
 # RFC 5322 §3.6.4: msg-id = [CFWS] "<" id-left "@" id-right ">" [CFWS]
 _MESSAGE_ID = re.compile(r"<[^\s<>@]+@(?:\[[^\[\]\s]+\]|[^\s<>@]+)>")
+# RFC 5322 §3.2.2, without nesting
+_COMMENT = re.compile(r"\([^()]*\)")
 # RFC 2047 §2: encoded-word = "=?" charset "?" encoding "?" encoded-text "?="
 _ENCODED_WORD = re.compile(r"=\?(?P<charset>[^?\s]*)\?(?P<encoding>[^?\s]*)\?(?P<text>[^?]*)\?=")
 _ENCODED_WORD_LIMIT = 75
 _LOOKS_ENCODED = re.compile(r"=\?[^?\s]+\?[bqBQ]\?")
-_ADDR_SPEC = re.compile(r'(?:"[^"]*"|[^\s"<>@,;:]+)@(?:\[[^\]\s]+\]|[^\s<>@,;:.]+(?:\.[^\s<>@,;:.]+)*)')
+# RFC 5322 §3.4: group = display-name ":" [group-list] ";"
+_GROUP = re.compile(r"[^:;]+:[^;]*;\s*")
+_ADDR_SPEC = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s"<>@,;:]+)@(?:\[[^\]\s]+\]|[^\s<>@,;:.]+(?:\.[^\s<>@,;:.]+)*)')
 
 _CLOCK_TOLERANCE = timedelta(days=1)
 
@@ -97,7 +101,7 @@ def _future_date(mail: Mail) -> Iterator[Found]:
 
 def _bad_message_id(mail: Mail) -> Iterator[Found]:
     for one in mail.all("Message-ID"):
-        if not _MESSAGE_ID.fullmatch(one.value):
+        if not _MESSAGE_ID.fullmatch(_COMMENT.sub("", one.value).strip()):
             yield Found(one.place, f"is not of the form <unique@domain>: {_short(one.value)}")
 
 
@@ -108,7 +112,7 @@ def _addresses(one: Field) -> list[str]:
 def _bad_address(mail: Mail) -> Iterator[Found]:
     for name in _ADDRESS_FIELDS:
         for one in mail.all(name):
-            if one.value.rstrip().endswith(";"):
+            if _GROUP.fullmatch(one.value):
                 continue  # a group, such as "undisclosed-recipients:;" (RFC 5322 §3.4)
             addresses = _addresses(one)
             wrong = [address for address in addresses if not _ADDR_SPEC.fullmatch(address)]

@@ -19,11 +19,12 @@ _CLIPPED = 102 * 1024
 _MAJOR = ("Apple Mail", "Gmail", "Outlook", "Yahoo! Mail")
 _ACTIVE = frozenset({"script", "iframe", "object", "embed", "applet", "frame", "frameset"})
 _LOOKS_LIKE_URL = re.compile(r"(?:https?://|www\.)(?P<host>[^\s/<>?#]+)", re.IGNORECASE)
-_SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:", "cid:", "data:", "#", "webcal:", "geo:")
-# Django, Jinja, Handlebars; ERB and EJS; ${} of shells and JavaScript; Python's % and what a template shows of nothing.
+# RFC 3986 §3.1, or a place in the document itself
+_WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|#")
+# Django, Jinja, Handlebars; ERB and EJS; ${} of JavaScript; Python's %; what is shown of an object or of nothing.
 _TEMPLATE = re.compile(
-    r"\{\{[^{}\n]{1,80}\}\}|\{%[^{}\n]{1,80}%\}|<%=?[^<>\n]{1,80}%>|\$\{[A-Za-z_][^{}\n]{0,60}\}|%\([a-z_]{1,40}\)[sd]|"
-    r"\[object Object\]|(?<=[ ,>])(?:undefined|NaN|None|null)(?=[,!.<])",
+    r"(?<!\$)\{\{[^{}\n]{1,80}\}\}|\{%[^{}\n]{1,80}%\}|<%=?[^<>\n]{1,80}%>|\$\{[a-z_][^{}\n]{0,60}\}|%\([a-z_]{1,40}\)[sd]|"
+    r"\[object Object\]|\b(?:Dear|Hello|Hi|Hey|Hallo|Bonjour|Hola) (?:undefined|NaN|None|null)\b",
 )
 
 
@@ -77,7 +78,7 @@ def _relative(mail: Mail) -> Iterator[Found]:
         for tag in markup.tags:
             for name in ("href", "src", "background"):
                 value = tag.attributes.get(name, "")
-                if value and not value.lower().startswith(_SCHEMES) and "{" not in value:
+                if value and not _WHOLE.match(value) and "{" not in value:
                     yield Found(part.place, f"has a {name} that leads nowhere from a mail: {_short(value)}")
 
 
@@ -117,7 +118,8 @@ def _disguised(mail: Mail) -> Iterator[Found]:
             shown = _LOOKS_LIKE_URL.match(markup.text_after(tag))
             if shown is None:
                 continue
-            host, real = (name.removeprefix("www.") for name in (shown["host"].lower(), _host(target)))
+            named = shown["host"].lower().rpartition("@")[2].rstrip(".,;:!?)")
+            host, real = (name.removeprefix("www.") for name in (named, _host(target)))
             if real and host.partition(":")[0] != real:
                 yield Found(part.place, f"shows a link to {_short(host)} that leads to {_short(real)}")
 
@@ -161,7 +163,7 @@ RULES: tuple[Rule[Mail], ...] = (
         "html-active",
         Severity.WARNING,
         "HTML has nothing that runs",
-        "RFC 2854 §6; Gmail, Outlook and Apple Mail remove scripts",
+        "RFC 2854 §7; Gmail, Outlook and Apple Mail remove scripts",
         _active,
         _RIGHT,
         html("<script>alert(1)</script>"),

@@ -12,7 +12,7 @@ from ehlo.report.finding import Found, Rule, Severity
 if TYPE_CHECKING:
     from ehlo.report.mail import Mail
 
-_BULK_FIELDS = ("List-Id", "List-Post", "List-Help", "Feedback-ID")
+_BULK_FIELDS = ("List-Id", "List-Post", "List-Help")
 _URI = re.compile(r"<([^<>]*)>")
 # RFC 3986 §3.1
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
@@ -45,7 +45,8 @@ def _bad_unsubscribe(mail: Mail) -> Iterator[Found]:
 
 def _no_one_click(mail: Mail) -> Iterator[Found]:
     one = mail.first("List-Unsubscribe")
-    if one is not None and mail.first("List-Unsubscribe-Post") is None:
+    # Not of a list for discussion, where everybody writes: RFC 8058 is about mail from one to many.
+    if one is not None and mail.first("List-Unsubscribe-Post") is None and mail.first("List-Post") is None:
         yield Found(
             one.place, "has no List-Unsubscribe-Post beside it, so readers offer no button that does it at once"
         )

@@ -66,7 +66,8 @@ class Part(NamedTuple):
     @property
     def encoding(self) -> str:
         """Content-Transfer-Encoding in lower case; 7bit is what a part without it has (RFC 2045 §6.1)."""
-        return str(self.message.get("content-transfer-encoding", "7bit")).strip().lower()
+        value = str(self.message.get("content-transfer-encoding", "7bit"))
+        return re.sub(r"\([^()]*\)", "", value).strip().lower()
 
     @property
     def octets(self) -> bytes:
@@ -89,8 +90,8 @@ class Part(NamedTuple):
 
     @property
     def is_attachment(self) -> bool:
-        """Whether it is meant to be saved and not to be shown."""
-        return self.message.get_content_disposition() == "attachment"
+        """Whether it is meant to be saved and not to be shown; what has a file name is."""
+        return self.message.get_content_disposition() == "attachment" or self.message.get_filename() is not None
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,8 @@ class Mail:
             part = waiting.pop()
             found.append(part)
             payload = part.message.get_payload()
-            if isinstance(payload, list):
+            # What is forwarded or returned (message/rfc822) is somebody else's.
+            if isinstance(payload, list) and part.message.get_content_maintype() == "multipart":
                 prefix = f"{part.number}." if part.number else ""
                 inner = [Part(f"{prefix}{number}", one, part.message) for number, one in enumerate(payload, 1)]
                 waiting.extend(reversed(inner))

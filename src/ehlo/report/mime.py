@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
 from ehlo.report.examples import HTML_PART, TEXT_PART, html, mail, multipart
 from ehlo.report.finding import Found, Rule, Severity
@@ -24,6 +25,7 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 # RFC 2045 §6.7: "=" and two hexadecimal digits, or "=" at the end of a line.
 _BAD_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
 _TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_COMMENT = re.compile(r"\([^()]*\)")
 _LARGE = 25 * 1000 * 1000
 _CID = re.compile(r"""\b(?:src|background|href)\s*=\s*["']?cid:([^"'\s>]+)""", re.IGNORECASE)
 
@@ -40,7 +42,7 @@ def _no_mime_version(mail: Mail) -> Iterator[Found]:
 def _bad_content_type(mail: Mail) -> Iterator[Found]:
     for part in mail.parts:
         value = part.message.get("content-type")
-        if value is not None and not _TYPE.fullmatch(str(value).partition(";")[0].strip()):
+        if value is not None and not _TYPE.fullmatch(_COMMENT.sub("", str(value)).partition(";")[0].strip()):
             yield Found(part.place, "has a Content-Type that is not type/subtype")
 
 
@@ -194,7 +196,7 @@ def _missing_cid(mail: Mail) -> Iterator[Found]:
     there = {_field(part.message, "content-id").strip().strip("<>") for part in mail.parts}
     for part in mail.shown("text/html"):
         for name in dict.fromkeys(_CID.findall(part.text)):
-            if name not in there:
+            if unquote(name) not in there:
                 yield Found(part.place, f"shows cid:{ascii(name)[1:-1][:60]}, and no part has this Content-ID")
 
 

@@ -50,7 +50,8 @@ def _nul(mail: Mail) -> Iterator[Found]:
 
 
 def _eight_bit_body(mail: Mail) -> Iterator[Found]:
-    if mail.mail_from is None or mail.has_option("BODY") or mail.has_option("SMTPUTF8"):
+    bodies = {option.upper() for option in mail.options}
+    if mail.mail_from is None or bodies & {"BODY=8BITMIME", "BODY=BINARYMIME"}:
         return
     for number, line in enumerate(mail.lines[mail.header_size :], mail.header_size + 1):
         if _EIGHT_BIT.search(line):
