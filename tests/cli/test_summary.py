@@ -344,6 +344,6 @@ def test_a_message_made_to_hurt_takes_no_time(content: bytes) -> None:
     began = time.process_time()
     summarize(content)
     glance(content)
-    # What is quadratic takes minutes; the worst of them takes half a second, and four times as long where it is measured
+    # What is quadratic takes minutes; the worst of them takes half a second, or four times that where it is measured
     # which branches run, on a busy machine.
     assert time.process_time() - began < 15
