@@ -17,6 +17,7 @@ from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 
 from ehlo.inbox.html_text import html_to_text
+from ehlo.inbox.mime import spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -266,11 +267,11 @@ def _parts(content: bytes, start: int, end: int, depth: int) -> Iterator[_Part]:
     maybe_boundary = message.get_boundary()
     maybe_problem = None
     if content_type.startswith("multipart/"):
-        spans: Iterable[tuple[int, int]] = ()
+        places: Iterable[tuple[int, int]] = ()
         if maybe_boundary and depth:
-            spans = _spans(content, header.end, end, maybe_boundary.encode())
+            places = spans(content, header.end, end, maybe_boundary.encode())
         has_parts = False
-        for inner_start, inner_end in spans:
+        for inner_start, inner_end in places:
             has_parts = True
             yield from _parts(content, inner_start, inner_end, depth - 1)
         if has_parts:
@@ -291,34 +292,6 @@ def _parts(content: bytes, start: int, end: int, depth: int) -> Iterator[_Part]:
         end,
         maybe_problem,
     )
-
-
-def _spans(content: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
-    """Where the parts of a multipart begin and end (RFC 2046 §5.1.1)."""
-    delimiter = b"\n--" + boundary
-    maybe_begin: int | None = None
-    position = start - 1  # the line break before the body
-    while (found := content.find(delimiter, position, end)) >= 0:
-        position = found + len(delimiter)
-        newline = content.find(b"\n", position, end)
-        after = end if newline < 0 else newline + 1
-        rest = content[position : min(after, position + 100)].strip()
-        if rest not in {b"", b"--"}:  # another boundary, which begins with this one
-            continue
-        if maybe_begin is not None:
-            yield maybe_begin, _without_return(content, maybe_begin, found)
-        maybe_begin, position = after, after - 1
-        if rest:
-            return
-    if maybe_begin is not None and maybe_begin < end:
-        yield maybe_begin, end
-
-
-def _without_return(content: bytes, start: int, end: int) -> int:
-    """Where a part ends whose delimiter begins with a LF at ``end``: the whole line break is the delimiter's."""
-    if end > start and content[end - 1] == 0x0D:
-        end -= 1
-    return max(start, end)
 
 
 def _decode_base64(data: bytes) -> bytes:

@@ -295,21 +295,20 @@ class _Walk:
             depth = self.bounds.depth
             self.problems.add(f"there are parts within parts, more than {depth} levels deep: they are not looked into")
         elif is_message:
-            spans: Iterable[tuple[int, int]] = [(entity.start, end)]
-            self._visit_all(spans, entity, "text/plain")
+            self._visit_all([(entity.start, end)], entity, "text/plain")
         elif not maybe_boundary:
             self.problems.add(f"{entity.content_type} says no boundary: its parts cannot be told apart")
         else:
             # RFC 2046 §5.1.5
             default = "message/rfc822" if entity.content_type == "multipart/digest" else "text/plain"
-            self._visit_all(_spans(self.raw, entity.start, end, maybe_boundary), entity, default)
+            self._visit_all(spans(self.raw, entity.start, end, maybe_boundary), entity, default)
             if not entity.has_children:
                 self.problems.add(f"{entity.content_type} without its parts: the boundary is nowhere to be found")
         if not entity.has_children:
             entity.content_type = "text/plain"  # what it can be read as
 
-    def _visit_all(self, spans: Iterable[tuple[int, int]], parent: Entity, default: str) -> None:
-        for start, end in spans:
+    def _visit_all(self, places: Iterable[tuple[int, int]], parent: Entity, default: str) -> None:
+        for start, end in places:
             if len(self.entities) >= self.bounds.parts:
                 self.problems.add(f"there are more than {self.bounds.parts} parts: the others are not shown")
                 return
@@ -359,22 +358,18 @@ def _file_name(text: str) -> str:
     return decode_words(text.encode("latin-1") if max(text) <= "\xff" else text.encode("utf-8", "replace"))
 
 
-def _spans(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
-    """Where the parts of a multipart begin and end (RFC 2046 §5.1.1)."""
-    delimiter = b"\n--" + boundary
+def spans(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
+    """Where the parts of a multipart begin and end, whose body is ``raw[start:end]`` (RFC 2046 §5.1.1)."""
+    # Behind a delimiter there is padding only, else it is another one, which begins with this.  Possessive: no run of
+    # padding is looked at twice.
+    delimiter = re.compile(rb"\n--" + re.escape(boundary) + rb"(?=[ \t\r\v\f]*+(--)?+[ \t\r\v\f]*+(?:\n|\Z))")
     maybe_begin: int | None = None
-    position = start - 1  # the line break before the body
-    while (found := raw.find(delimiter, position, end)) >= 0:
-        position = found + len(delimiter)
-        newline = raw.find(b"\n", position, end)
-        after = end if newline < 0 else newline + 1
-        rest = raw[position : min(after, position + 100)].strip()
-        if rest not in {b"", b"--"}:  # another boundary, which begins with this one
-            continue
+    for found in delimiter.finditer(raw, max(0, start - 1), end):  # from the line break before the body
         if maybe_begin is not None:
-            yield maybe_begin, _without_return(raw, maybe_begin, found)
-        maybe_begin, position = after, after - 1
-        if rest:
+            yield maybe_begin, _without_return(raw, maybe_begin, found.start())
+        newline = raw.find(b"\n", found.end(), end)
+        maybe_begin = end if newline < 0 else newline + 1
+        if found[1]:
             return
     if maybe_begin is not None and maybe_begin < end:
         yield maybe_begin, end
