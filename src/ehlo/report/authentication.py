@@ -87,7 +87,7 @@ def _verify(mail: Mail, number: int, resolver: Resolver) -> DKIM:
     tags = _tags(mail.all("DKIM-Signature")[number].value)
     domain, selector = tags.get("d", "").lower(), tags.get("s", "")
     signed = frozenset(name.strip().lower() for name in tags.get("h", "").split(":"))
-    sizes: list[int] = []
+    key_size = 0
 
     def ask(name: bytes, timeout: int = 5) -> bytes | None:  # noqa: ARG001 - dkimpy gives it
         texts = resolver.lookup(name.decode("ascii", "replace"), "TXT")
@@ -96,13 +96,13 @@ def _verify(mail: Mail, number: int, resolver: Resolver) -> DKIM:
     verifier = dkim.DKIM(mail.raw, minkey=WEAK_KEY)
     try:
         is_valid = verifier.verify(idx=number, dnsfunc=ask)
-        sizes.append(int(verifier.keysize or 0))
+        key_size = int(verifier.keysize or 0)
         result, reason = ("pass", "") if is_valid else ("fail", "the signature does not fit the message")
     except DNSFailure as error:
         result, reason = "temperror", f"DNS failed: {error}"
     except dkim.DKIMException as error:
         result, reason = "permerror", str(error)
-    return DKIM(domain, selector, result, reason, signed, "l" in tags, sizes[0] if sizes else 0)
+    return DKIM(domain, selector, result, reason, signed, "l" in tags, key_size)
 
 
 def _tags(value: str) -> dict[str, str]:

@@ -65,7 +65,7 @@ class Rule(Generic[Subject]):
         except (ValueError, RecursionError) as error:
             # What the standard library makes of hostile input: numbers of thousands of digits, NUL in names, nesting.
             problem = f"could not be checked: {type(error).__name__}"
-            return [Finding(self.name, Severity.NOTICE, "", problem, self.source)]
+            return [Finding(self.name, Severity.WARNING, "", problem, self.source)]  # never clean by being unreadable
         shown = [Finding(self.name, self.severity, place, text, self.source) for place, text in every[:limit]]
         if len(every) > limit:
             shown.append(
