@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ehlo.errors import (
@@ -32,8 +33,6 @@ from ehlo.net.clients import UNLIMITED
 from ehlo.net.limits import ConnectionRefused, EarlyTalker
 from ehlo.protocol.commands import (
     AUTH_LINE_LIMIT,
-    COMMAND_LINE_LIMIT,
-    Command,
     Stage,
     parse_chunk,
     parse_command,
@@ -62,6 +61,11 @@ _COMMAND, _CONNECTED = Framing.COMMAND, Stage.CONNECTED
 _READY = {status: encode_status(status) for status in ("250 2.0.0 OK", "250 2.1.0 OK", "250 2.1.5 OK")}
 
 
+@lru_cache(maxsize=64)
+def _encode_greeting(hostname: str, keyword: str, ident: str) -> bytes:
+    return Reply(220, None, (f"{hostname} {keyword} {ident}",)).encode(with_enhanced=False)
+
+
 class StandingRefusal(ProtocolError):
     """A hook refused the session; this answers every command but QUIT."""
 
@@ -86,9 +90,9 @@ class Dispatcher(Hooked):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Collect the verbs and mechanisms of the class, once."""
         super().__init_subclass__(**kwargs)
-        cls._verbs, cls.auth_methods, cls.own_mechanisms = collect(cls, cls.protocol_name)
-        limits = (entry.command.line_limit for entry in cls._verbs.values())
-        cls._longest_line = max(*limits, cls.command_size_limit)
+        found = collect(cls, cls.protocol_name, cls.command_size_limit)
+        cls._verbs, cls.auth_methods, cls.own_mechanisms = found
+        cls._longest_line = max(*(entry.line_limit for entry in cls._verbs.values()), cls.command_size_limit)
 
     # The session
 
@@ -102,6 +106,8 @@ class Dispatcher(Hooked):
             await self._welcome()
             while self._farewell is None:
                 await self._next_command()
+            if self._writing_is_paused or self._is_lost:
+                await self._drain()
             why = self._farewell
         except Goodbye as goodbye:
             why = Disconnect(goodbye.why)
@@ -126,7 +132,8 @@ class Dispatcher(Hooked):
                 self._client.disconnect()
 
     async def _say_disconnected(self, why: Disconnect) -> None:
-        log.debug("session %s: ended: %s", self.session.id, why)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("session %s: ended: %s", self.session.id, why)
         try:
             await self._call_handler_hook("DISCONNECT", why)
         except Exception:
@@ -160,9 +167,13 @@ class Dispatcher(Hooked):
 
     async def _greet(self) -> None:
         """Say the greeting, or what ``handle_CONNECT`` says instead."""
-        greeting = await self._greeting()
-        self._write(greeting.encode(with_enhanced=False))
+        maybe_greeting = await self._ask_for_greeting()
         self._refusal = None
+        if maybe_greeting is None:
+            self._write(_encode_greeting(self.hostname, self.greeting_keyword, self.settings.ident or "ehlo"))
+            return
+        greeting = maybe_greeting
+        self._write(greeting.encode(with_enhanced=False))
         if greeting.is_positive:
             return
         log.info("session %s: refused: %s", self.session.id, greeting)
@@ -172,12 +183,11 @@ class Dispatcher(Hooked):
             self.end_session(Disconnect.REFUSED)
         self._refusal = Reply.parse(BadSequence(text="No service here").status)
 
-    async def _greeting(self) -> Reply:
+    async def _ask_for_greeting(self) -> Reply | None:
         try:
             status = await self._call_handler_hook("CONNECT")
             if status is None:
-                ident = self.settings.ident or "ehlo"
-                return Reply(220, None, (f"{self.hostname} {self.greeting_keyword} {ident}",))
+                return None
             encode_answer(status)
             return as_reply(status)
         except Exception:
@@ -185,7 +195,9 @@ class Dispatcher(Hooked):
             return Reply(421, None, (f"{self.hostname} Internal error, try again later",))
 
     async def _next_command(self) -> None:
-        """Read a command, run it, answer what is wrong with it."""
+        """Read a command, run it, answer what is wrong with it; but only while the client reads the answers."""
+        if self._writing_is_paused or self._is_lost:
+            await self._drain()
         if self._is_stopping and self._is_between_transactions():
             raise ShuttingDown
         self._is_busy = False
@@ -258,8 +270,8 @@ class Dispatcher(Hooked):
             self._count_command(verb, entry)
         if entry is None:
             raise UnknownCommand
-        function, command = entry
-        if length > self._line_limit(command):
+        function, command, line_limit = entry
+        if length > (line_limit or self._offer.path_line_limit):
             raise LineTooLong
         settings, session = self.settings, self.session
         if settings.require_starttls and session.ssl is None and not command.before_tls:
@@ -273,11 +285,6 @@ class Dispatcher(Hooked):
         if is_out_of_place:
             raise refusal(command, stage)
         return function
-
-    def _line_limit(self, command: Command) -> int:
-        if command.line_limit == COMMAND_LINE_LIMIT:
-            return self.command_size_limit
-        return command.line_limit or self._offer.path_line_limit
 
     def _count_command(self, verb: str, entry: VerbEntry | None) -> None:
         self._client.command(is_junk=entry is None or entry.command.is_junk)
@@ -347,7 +354,6 @@ class Dispatcher(Hooked):
             await self._drop_data()
         with_enhanced = verb not in {"HELO", "EHLO", "LHLO"}
         self._write(as_reply(status).encode(with_enhanced=with_enhanced, utf8=self.envelope.smtp_utf8))
-        await self._drain()
 
     def _is_between_transactions(self) -> bool:
         return self.envelope.mail_from is None
@@ -358,11 +364,6 @@ class Dispatcher(Hooked):
             ready = _READY.get(default)
             return encode_status(default) if ready is None else ready
         return encode_answer(answer, utf8=utf8 or self.envelope.smtp_utf8)
-
-    async def _send(self, reply: EncodedReply) -> None:
-        self._write(reply.data)
-        if self._writing_is_paused or self._is_lost:
-            await self._drain()
 
     def _current_offer(self) -> Offer:
         return self.shared.offer(self.session.ssl, xclient=self._xclient, xforward=self._xforward)

@@ -70,7 +70,7 @@ class SMTP(Authentication, Reception, Proxied):
             self.session.host_name = before
             raise
         self._greeted(hostname, before, reply, keywords=None)
-        await self._send(reply)
+        self._write(reply.data)
 
     @syntax("EHLO hostname")
     async def smtp_EHLO(self, arg: str | None) -> None:
@@ -80,7 +80,7 @@ class SMTP(Authentication, Reception, Proxied):
         offer = self._offer = self._current_offer()
         if "EHLO" not in self.shared.hooks:
             self._greeted(hostname, before, EncodedReply(250, offer.data), offer.keywords)
-            await self._send(EncodedReply(250, offer.data))
+            self._write(offer.data)
             return
         lines = [self.hostname, *offer.lines]
         try:
@@ -94,7 +94,7 @@ class SMTP(Authentication, Reception, Proxied):
             self.session.host_name = before
             raise
         self._greeted(hostname, before, reply, frozenset(line.partition(" ")[0].upper() for line in lines[1:]))
-        await self._send(reply)
+        self._write(reply.data)
 
     def _forget_greeting(self) -> str | None:
         """Take the name of an earlier greeting away, so that it can be seen whether the hook records one."""
@@ -164,7 +164,7 @@ class SMTP(Authentication, Reception, Proxied):
                 envelope.mail_from = path.mailbox
             if options and not envelope.mail_options:
                 envelope.mail_options = options
-        await self._send(reply)
+        self._write(reply.data)
 
     def _check_promises(self, parameters: MailParameters) -> None:
         """Refuse what goes beyond what EHLO said of SIZE, DELIVERBY and FUTURERELEASE."""
@@ -215,7 +215,7 @@ class SMTP(Authentication, Reception, Proxied):
         else:
             self._stats.recipients_accepted += 1
             self._record_recipient(recipient, before)
-        await self._send(reply)
+        self._write(reply.data)
 
     def _record_recipient(self, recipient: Recipient, before: list[str]) -> None:
         """Put a recipient among those ``before`` it, unless the hook has; what the hook has put there is of this RCPT.
@@ -253,14 +253,14 @@ class SMTP(Authentication, Reception, Proxied):
         if arg:
             raise ArgumentError("argument of RSET", text="Syntax: RSET")
         self._set_rset_state()
-        await self._send(self._settle(await self._call_handler_hook("RSET"), "250 2.0.0 OK"))
+        self._write(self._settle(await self._call_handler_hook("RSET"), "250 2.0.0 OK").data)
 
     # Others
 
     @syntax("NOOP [ignored]")
     async def smtp_NOOP(self, arg: str | None) -> None:
         """RFC 5321 §4.1.1.9."""
-        await self._send(self._settle(await self._call_handler_hook("NOOP", arg), "250 2.0.0 OK"))
+        self._write(self._settle(await self._call_handler_hook("NOOP", arg), "250 2.0.0 OK").data)
 
     @syntax("QUIT")
     async def smtp_QUIT(self, arg: str | None) -> None:
@@ -269,7 +269,7 @@ class SMTP(Authentication, Reception, Proxied):
             raise ArgumentError("argument of QUIT", text="Syntax: QUIT")
         reply = self._settle(await self._call_handler_hook("QUIT"), "221 2.0.0 Bye")
         self.end_session(Disconnect.QUIT)
-        await self._send(reply)
+        self._write(reply.data)
 
     @syntax("VRFY <address>")
     async def smtp_VRFY(self, arg: str | None) -> None:
@@ -278,7 +278,7 @@ class SMTP(Authentication, Reception, Proxied):
             raise ArgumentError("VRFY of nobody", text="Syntax: VRFY <address>")
         text, is_utf8 = self._without_smtputf8(arg)
         default = "252 2.5.2 Cannot VRFY user, but will accept message and attempt delivery"
-        await self._send(self._settle(await self._call_handler_hook("VRFY", text), default, utf8=is_utf8))
+        self._write(self._settle(await self._call_handler_hook("VRFY", text), default, utf8=is_utf8).data)
 
     @syntax("EXPN <list>")
     async def smtp_EXPN(self, arg: str | None) -> None:
@@ -287,7 +287,7 @@ class SMTP(Authentication, Reception, Proxied):
             raise ArgumentError("EXPN of nothing", text="Syntax: EXPN <list>")
         text, is_utf8 = self._without_smtputf8(arg)
         default = CommandNotImplemented().status
-        await self._send(self._settle(await self._call_handler_hook("EXPN", text), default, utf8=is_utf8))
+        self._write(self._settle(await self._call_handler_hook("EXPN", text), default, utf8=is_utf8).data)
 
     def _without_smtputf8(self, arg: str) -> tuple[str, bool]:
         """The argument of VRFY or EXPN without its parameter, which asks for a reply in UTF-8 (RFC 6531 §3.7.4.2)."""
@@ -301,7 +301,7 @@ class SMTP(Authentication, Reception, Proxied):
         """RFC 1985: for a handler that has a queue."""
         if arg is None:
             raise ArgumentError("ETRN of nothing", text="Syntax: ETRN <node>")
-        await self._send(self._settle(await self._call_handler_hook("ETRN", arg), CommandNotImplemented().status))
+        self._write(self._settle(await self._call_handler_hook("ETRN", arg), CommandNotImplemented().status).data)
 
     @property
     def _has_etrn(self) -> bool:
@@ -312,7 +312,7 @@ class SMTP(Authentication, Reception, Proxied):
         """RFC 5321 §4.1.1.8."""
         answer = await self._call_handler_hook("HELP", arg)
         if answer is not None:
-            await self._send(self._settle(answer, ""))
+            self._write(self._settle(answer, "").data)
             return
         shown = {
             verb: entry.function

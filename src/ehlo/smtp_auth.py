@@ -81,7 +81,7 @@ class Authentication(Dispatcher):
         if answer is not None:
             reply = self._settle(answer, "")
             self.session.authenticated = self.session.authenticated or reply.code == 235
-            await self._send(reply)
+            self._write(reply.data)
             return reply.code < 400
         # Not upper() alone, which makes ASCII of what is none, such as U+0131.
         name = name.upper() if name.isascii() else name
@@ -103,7 +103,7 @@ class Authentication(Dispatcher):
         if not result.success:
             await self._pause(self._client.error())
         if maybe_reply is not None:
-            await self._send(maybe_reply)
+            self._write(maybe_reply.data)
         return result.success
 
     def _check_auth_is_possible(self) -> None:

@@ -100,7 +100,7 @@ class Reception(Dispatcher):
             else:
                 stats.messages_refused += 1
         for reply in replies:
-            await self._send(reply)
+            self._write(reply.data)
         if reader.size >= LARGE:
             give_back(envelope, self.loop)
 

@@ -38,7 +38,7 @@ class Proxied(Dispatcher):
 
     async def _enter(self) -> None:
         settings, session = self.settings, self.session
-        header = await self._pass_gate(settings.proxy_protocol_timeout or 0)
+        header = await self._pass_gate(settings.proxy_protocol_timeout or 0) if self._gate is not None else None
         if header is not None:
             from ehlo.protocol.proxy import ProxyCommand  # noqa: PLC0415 - see below
 
@@ -48,7 +48,8 @@ class Proxied(Dispatcher):
                 session.peer = header.source
         # Before TLS: the handshake is the dearest part of a connection.
         self._admit_client()
-        await self._pass_tls()
+        if self.tls_from_start is not None:
+            await self._pass_tls()
         session.ssl = tls_info(self.transport)
         self._stats.tls_handshakes += session.ssl is not None
         if header is not None:

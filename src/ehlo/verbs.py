@@ -10,17 +10,18 @@ from typing import Any, NamedTuple, TypeVar
 
 from ehlo.auth import mechanism_name
 from ehlo.hooks import is_coroutine_function
-from ehlo.protocol.commands import COMMANDS, Command
+from ehlo.protocol.commands import COMMAND_LINE_LIMIT, COMMANDS, Command
 
 Verb = Callable[[Any, str | None], Coroutine[Any, Any, None]]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class VerbEntry(NamedTuple):
-    """A verb of a class: what runs, and the row that says when."""
+    """A verb of a class: what runs, the row that says when, and the octets of its line; 0: as many as EHLO allows."""
 
     function: Verb
     command: Command
+    line_limit: int
 
 
 class Verbs(NamedTuple):
@@ -60,8 +61,11 @@ def allow(**row: Any) -> Callable[[_Function], _Function]:
     return decorate
 
 
-def collect(cls: type, protocol_name: str) -> Verbs:
-    """Find the verbs and mechanisms of a class: its methods ``smtp_VERB`` and ``auth_MECHANISM``."""
+def collect(cls: type, protocol_name: str, command_size_limit: int) -> Verbs:
+    """Find the verbs and mechanisms of a class: its methods ``smtp_VERB`` and ``auth_MECHANISM``.
+
+    ``command_size_limit``: the octets of a line where the row of its verb says nothing else.
+    """
     verbs = {}
     mechanisms = {}
     own_mechanisms = set()
@@ -75,7 +79,8 @@ def collect(cls: type, protocol_name: str) -> Verbs:
                 raise TypeError(f"{cls.__name__}.{attribute} must be a coroutine function")
             command = _row(verb, function)
             if command.only in {None, protocol_name}:
-                verbs[verb] = VerbEntry(function, command)
+                is_ordinary = command.line_limit == COMMAND_LINE_LIMIT
+                verbs[verb] = VerbEntry(function, command, command_size_limit if is_ordinary else command.line_limit)
         name = mechanism_name(attribute, function)
         if name is not None:
             mechanisms[name] = attribute
