@@ -322,6 +322,30 @@ def test_a_reply_of_several_lines_is_several_lines() -> None:
 
 
 @pytest.mark.parametrize(
+    ("notes", "refusal"),
+    [
+        ([("S", b"220 a\r\n"), ("C", b"EHLO a"), ("S", b"250-a\r\n250 450 b\r\n")], None),
+        ([("S", b"421 4.3.2 Full\r\n")], "The connection was refused: 421 4.3.2 Full"),
+        ([("C", b"rcpt TO:<a>"), ("S", b"250 a\r\n550-b\r\n550 c\r\n451 d\r\n")], "RCPT was refused: 550 c"),
+        ([("C", b""), ("S", b"500 a\r\n")], "A line was refused: 500 a"),
+        (
+            [("C", b"DATA"), ("-", b"9 octets"), ("S", b"554 a\r\n"), ("C", b"X"), ("S", b"500 b\r\n")],
+            "DATA was refused: 554 a",
+        ),
+    ],
+)
+def test_the_first_refusal_is_known_without_a_look_at_the_lines(
+    notes: list[tuple[transcript.By, bytes]], refusal: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcript, "HEAD_LINES", 1)
+    monkeypatch.setattr(transcript, "TAIL_LINES", 1)
+    tape = Tape(0.0)
+    for by, data in notes:
+        tape.note(0.0, by, data)
+    assert tape.maybe_refusal == refusal
+
+
+@pytest.mark.parametrize(
     ("address", "text"),
     [(("127.0.0.1", 25), "127.0.0.1:25"), (("::1", 25, 0, 0), "[::1]:25"), ("", ""), ("/run/x", "/run/x"), (None, "")],
 )

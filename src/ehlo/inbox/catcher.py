@@ -9,10 +9,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ehlo.inbox.errors import StoreError
-from ehlo.inbox.records import Arrival, Line, SessionRecord
+from ehlo.inbox.records import Arrival, SessionRecord
 from ehlo.inbox.transcript import address_text
 from ehlo.session import Disconnect
 
@@ -95,9 +96,14 @@ class Catcher:
         self, server: RecordingSMTP, session: Session, envelope: Envelope, maybe_why: Disconnect | None = None
     ) -> SessionRecord:
         """The session as it is now; ``maybe_why`` None while it goes on."""
+        return replace(self.outline(server, session, envelope, maybe_why), transcript=server.transcript())
+
+    def outline(
+        self, server: RecordingSMTP, session: Session, envelope: Envelope, maybe_why: Disconnect | None = None
+    ) -> SessionRecord:
+        """The same without the transcript, which takes its time in a long session."""
         tape = server.tape
-        transcript = server.transcript()
-        problem = _problem(transcript, envelope, maybe_why)
+        problem = tape.maybe_refusal or _ending(envelope, maybe_why)
         return SessionRecord(
             id=session.id,
             peer=address_text(session.peer),
@@ -112,7 +118,6 @@ class Catcher:
             is_refused=problem is not None,
             inbox=self._inbox_of_session(server, session),
             messages=tuple(server.message_ids),
-            transcript=transcript,
         )
 
     def _arrivals(self, server: RecordingSMTP, session: Session, envelope: Envelope) -> list[Arrival]:
@@ -154,15 +159,8 @@ class Catcher:
         return inboxes.pop() if len(inboxes) == 1 else None
 
 
-def _problem(transcript: tuple[Line, ...], envelope: Envelope, maybe_why: Disconnect | None) -> str | None:
-    """The first thing that went wrong, in a sentence."""
-    verb = "The connection"
-    for line in transcript:
-        if line.by == "C":
-            verb = line.text.partition(" ")[0].upper()[:20]
-            verb = verb if verb.isalpha() else "A line"
-        elif line.by == "S" and line.text[:1] in {"4", "5"} and line.text[3:4] == " ":
-            return f"{verb} was refused: {line.text}"
+def _ending(envelope: Envelope, maybe_why: Disconnect | None) -> str | None:
+    """How a session went wrong in the end, in a sentence."""
     if maybe_why is None or maybe_why is Disconnect.QUIT:
         return None
     if maybe_why is Disconnect.CLOSED:

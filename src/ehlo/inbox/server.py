@@ -15,7 +15,6 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -207,8 +206,7 @@ class InboxServer:
     def open_sessions(self) -> list[SessionRecord]:
         """Those that go on, newest first, without their transcripts."""
         servers = list(self.catcher.open_sessions.values())[::-1]
-        records = [self.catcher.record(server, server.session, server.envelope) for server in servers]
-        return [replace(record, transcript=()) for record in records]
+        return [self.catcher.outline(server, server.session, server.envelope) for server in servers]
 
     def run(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
         """Call a function that reads the store, in a thread."""

@@ -43,6 +43,8 @@ By = Literal["C", "S", "-"]
 
 # Mechanisms that may be named: a word that is none of them could be the password itself.
 _NAMED = {*MECHANISMS, "ANONYMOUS", "DIGEST-MD5", "GSSAPI", "NTLM", "SCRAM-SHA-1", "SCRAM-SHA-512", "XOAUTH"}
+# RFC 5321 §4.2:  the last line of a reply = Reply-code [ SP textstring ] CRLF; 4yz and 5yz are refusals
+_REFUSAL = re.compile(rb"^[45].. [^\r\n]*", re.MULTILINE)
 # What is no command and looks like this is not shown: POP3, IMAP and HTTP have been spoken to SMTP servers.
 _TELLTALE = re.compile(rb"auth|pass|login|token|cookie|secret|bearer|api-?key", re.IGNORECASE)
 
@@ -57,9 +59,10 @@ class Tape:
     """What was said so far: the first lines, and the last ones if there are more.
 
     ``at`` of its lines counts from ``began``, a time of the loop; ``started_at`` is the same in seconds since 1970.
+    ``maybe_refusal`` is the first refusal in a sentence, known at any time: nobody has to read the tape for it.
     """
 
-    __slots__ = ("_dropped", "_head", "_octets", "_tail", "began", "started_at")
+    __slots__ = ("_dropped", "_head", "_maybe_asked", "_octets", "_tail", "began", "maybe_refusal", "started_at")
 
     def __init__(self, began: float) -> None:
         self.began = began
@@ -68,9 +71,15 @@ class Tape:
         self._tail: deque[_Note] = deque(maxlen=TAIL_LINES)
         self._octets = 0
         self._dropped = 0
+        self._maybe_asked: bytes | None = None
+        self.maybe_refusal: str | None = None
 
     def note(self, at: float, by: By, data: bytes) -> None:
         """Write down one line, or several replies with their CRLFs."""
+        if by == "C":
+            self._maybe_asked = data
+        elif by == "S" and self.maybe_refusal is None and (match := _REFUSAL.search(data)):
+            self.maybe_refusal = f"{_verb_of(self._maybe_asked)} was refused: {_text(match[0][:LINE_OCTETS])}"
         if len(data) > LINE_OCTETS and by != "S":
             data = data[:LINE_OCTETS] + f" [and {len(data) - LINE_OCTETS} octets more]".encode()
         if len(self._head) < HEAD_LINES and self._octets < HEAD_OCTETS:
@@ -134,6 +143,14 @@ def address_text(address: object) -> str:
 
 def _mark(secret: bytes) -> bytes:
     return f"[{len(secret)} octets, not kept]".encode()
+
+
+def _verb_of(maybe_line: bytes | None) -> str:
+    """What was refused, at the beginning of a sentence; None where the client has said nothing."""
+    if maybe_line is None:
+        return "The connection"
+    verb = _text(maybe_line).partition(" ")[0].upper()[:20]
+    return verb if verb.isalpha() else "A line"
 
 
 def _text(line: bytes) -> str:
