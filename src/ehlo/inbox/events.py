@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from ehlo.inbox.records import Event
 
-QUEUE_LENGTH = 500
+QUEUE_LENGTH = 2000
 """Events that wait for a listener."""
 MEMORY_LENGTH = 2000
 """Events that are remembered for listeners who come back."""
@@ -35,7 +35,7 @@ class TooManyListeners(Exception):
 class Numbered:
     """An event and its number, which counts from 1 in each run of the server.
 
-    ``maybe_octets`` is for those who tell it to many: what they have made of it, once for all.
+    ``maybe_octets`` is for those who tell it to many: what they have made of the event, once for all.
     """
 
     number: int

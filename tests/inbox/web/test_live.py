@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ehlo.inbox import events
-from ehlo.inbox.records import SessionRecord
+from ehlo.inbox.records import Event, EventKind, SessionRecord
 from ehlo.inbox.web import routes_live, streaming
 from tests.inbox.web.support import Web, mail, put, serving, until
 
@@ -158,6 +158,52 @@ async def test_a_message_that_was_indexed_has_changed() -> None:
         await stream.leave()
 
 
+async def test_what_happens_in_a_moment_can_be_had_together() -> None:
+    async with serving() as web:
+        old = await put(web)
+        stream = web.begin(f"/api/v1/events?together=1&after={old - 1}")
+        assert (await stream.event()).name == "hello"
+        caught_up = await stream.event()
+        assert (caught_up.name, caught_up.data) == ("together", [["message", {"ids": [old]}]])
+        first = await put(web)
+        alone = await stream.event()
+        assert alone.data == [["message", {"ids": [first]}]]
+        arrivals = [Event(EventKind.MESSAGE, "default", (id_,)) for id_ in (7, 8)]
+        read = Event(EventKind.CHANGED, "default", (first,), is_read=True)
+        web.server.hub.publish([arrivals[0], read, arrivals[1], Event(EventKind.DELETED, "default", (7,))])
+        several = await stream.event()
+        assert several.data == [
+            ["message", {"ids": [7, 8]}],
+            ["changed", {"ids": [first], "is_read": True}],
+            ["deleted", {"ids": [7]}],
+        ]
+        await stream.leave()
+        again = web.begin("/api/v1/events?together=1", **{"last-event-id": alone.id})
+        await again.event()
+        assert await again.event() == several
+        await again.leave()
+
+
+async def test_who_is_told_together_waits_for_more_while_much_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes_live, "BUSY", 3)
+    monkeypatch.setattr(routes_live, "BUSY_LINGER", 60.0)
+    monkeypatch.setattr(routes_live, "LINGER", 0.0)
+    async with serving() as web:
+        together, others = web.begin("/api/v1/events?together=1"), web.begin("/api/v1/events")
+        for stream in (together, others):
+            await stream.event()
+        for count in (2, 3):  # at once, both times
+            web.server.hub.publish([Event(EventKind.DELETED, "default", (1,))] * count)
+            assert len((await together.event()).data) == count
+        told = len(together.request.sent)
+        web.server.hub.publish([Event(EventKind.INBOX, "a")])
+        await others.events_until("inbox")
+        await asyncio.sleep(0)
+        assert len(together.request.sent) == told
+        for stream in (together, others):
+            await stream.leave()
+
+
 async def test_a_stream_of_an_inbox_is_of_that_inbox() -> None:
     async with serving() as web:
         stream = web.begin("/api/v1/events?inbox=team")
@@ -304,7 +350,7 @@ async def test_an_event_is_encoded_once_for_all_streams(monkeypatch: pytest.Monk
     described = []
     describe = routes_live._describe
 
-    def counting(event: Any) -> tuple[str, Any]:
+    def counting(event: Any) -> Any:
         described.append(event.ids)
         return describe(event)
 

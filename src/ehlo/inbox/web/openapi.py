@@ -303,7 +303,19 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="What happens, as server-sent events",
         description="`hello`, `message`, `changed`, `deleted`, `session`; `reset` when some were missed. With criteria,"
         " only messages that match. `Last-Event-ID` resumes; `after` begins with what is newer.",
-        parameters=(_INBOX, *_CRITERIA, _WANTED_Q, _AFTER),
+        parameters=(
+            _INBOX,
+            *_CRITERIA,
+            _WANTED_Q,
+            _AFTER,
+            Parameter(
+                "together",
+                FLAG,
+                "Without criteria: what happens in a moment is one event `together`, a list of names with their data;"
+                " of new messages there are the `ids` alone.",
+                default=False,
+            ),
+        ),
         answers={200: Answer("Events, until the client goes.", "text/event-stream")},
         errors=(400, 429),
     ),

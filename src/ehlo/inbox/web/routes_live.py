@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.responses import Response
 
 from ehlo.inbox.criteria import Criteria
+from ehlo.inbox.events import Numbered
 from ehlo.inbox.records import Event, EventKind
 from ehlo.inbox.web import output
 from ehlo.inbox.web.errors import not_found
@@ -20,8 +21,7 @@ from ehlo.inbox.web.output import Json
 from ehlo.inbox.web.streaming import Stream, disconnected, first_of
 
 if TYPE_CHECKING:
-    from ehlo.inbox.events import Listener, Numbered
-    from ehlo.inbox.records import Summary
+    from ehlo.inbox.events import Listener
     from ehlo.inbox.waiting import Watch
     from ehlo.inbox.web.call import Call, Routes
 
@@ -31,6 +31,10 @@ TOGETHER = 50
 """Events that are sent as one piece when many wait."""
 LINGER = 0.05
 """Seconds between two pieces of a stream."""
+BUSY = 20
+"""Events in a piece that is told together from which on the next one waits for more."""
+BUSY_LINGER = 0.25
+"""For so many seconds: a browser takes some milliseconds for each piece."""
 CATCH_UP_LIMIT = 1000
 """Messages that a stream which begins with ``after`` catches up with."""
 
@@ -66,7 +70,8 @@ async def events(call: Call) -> Response:
         watch = call.server.watch(criteria, inbox=call.inbox, after=after, is_stream=True)
         return EventStream(_matching(call, watch), watch.__exit__)
     listener = call.server.hub.listen(_visible_to(call), is_stream=True)
-    return EventStream(_everything(call, listener, last), listener.__exit__)
+    tell = _together if call["together"] else _one_by_one
+    return EventStream(_everything(call, listener, last, tell), listener.__exit__)
 
 
 ROUTES: Routes = {"wait": wait, "events": events}
@@ -99,27 +104,29 @@ async def _matching(call: Call, watch: Watch) -> AsyncGenerator[bytes, None]:
             yield b": alive\n\n"
 
 
-async def _everything(call: Call, listener: Listener, last: re.Match[str] | None) -> AsyncGenerator[bytes, None]:
+Tell = Callable[[str, Sequence[Numbered]], Iterator[bytes]]
+"""Makes pieces of a stream of what has happened in this epoch."""
+
+
+async def _everything(
+    call: Call, listener: Listener, last: re.Match[str] | None, tell: Tell
+) -> AsyncGenerator[bytes, None]:
     """All that happens and that the token may see; what was missed first, where that is known."""
     hub = call.server.hub
     begin = hub.number
     yield _event("hello", {"cursor": call.store.last_id}, f"{hub.epoch}.{begin}")
     told: set[int] = set()
+    maybe_missed: Sequence[Numbered] | None = ()
     if last is not None:
         maybe_missed = hub.since(int(last["number"])) if last["epoch"] == hub.epoch else None
-        if maybe_missed is None:
-            yield _event("reset", {}, f"{hub.epoch}.{begin}")
-        for numbered in maybe_missed or ():
-            if numbered.number <= begin and listener.wants(numbered.event):
-                yield _numbered(hub.epoch, numbered)
     elif call["after"] is not None:
-        summaries = await call.run(_newer, call, call["after"])
-        if len(summaries) > CATCH_UP_LIMIT:
-            yield _event("reset", {}, None)
-        else:
-            for summary in summaries:
-                told.add(summary.id)
-                yield _event("message", output.summary(summary), None)
+        maybe_missed = await call.run(_newer, call, call["after"], begin)
+        told = {id_ for numbered in maybe_missed or () for id_ in numbered.event.ids}
+    if maybe_missed is None:
+        yield _event("reset", {}, f"{hub.epoch}.{begin}")
+    missed = [it for it in maybe_missed or () if it.number <= begin and listener.wants(it.event)]
+    for piece in tell(hub.epoch, missed):
+        yield piece
     while not listener.has_ended:
         try:
             async with asyncio.timeout(KEEP_ALIVE):
@@ -133,18 +140,22 @@ async def _everything(call: Call, listener: Listener, last: re.Match[str] | None
             listener.recover()
             yield _event("reset", {}, f"{hub.epoch}.{hub.number}")
         wanted = [
-            _numbered(hub.epoch, numbered)
+            numbered
             for numbered in numbered_events
             if numbered.event.kind is not EventKind.MESSAGE or not told.intersection(numbered.event.ids)
         ]
-        for start in range(0, len(wanted), TOGETHER):
-            yield b"".join(wanted[start : start + TOGETHER])
+        for piece in tell(hub.epoch, wanted):
+            yield piece
         # What comes meanwhile goes out together: ninety streams would wake ninety times for each message.
-        await asyncio.sleep(LINGER)
+        await asyncio.sleep(BUSY_LINGER if tell is _together and len(wanted) >= BUSY else LINGER)
 
 
-def _newer(call: Call, after: int) -> list[Summary]:
-    return list(call.store.list(inbox=call.inbox, after=after, limit=CATCH_UP_LIMIT + 1).messages[::-1])
+def _newer(call: Call, after: int, number: int) -> list[Numbered] | None:
+    """The messages after this one as events, None if there are too many."""
+    found = call.store.list(inbox=call.inbox, after=after, limit=CATCH_UP_LIMIT + 1).messages[::-1]
+    if len(found) > CATCH_UP_LIMIT:
+        return None
+    return [Numbered(number, Event(EventKind.MESSAGE, it.inbox, (it.id,), it)) for it in found]
 
 
 def _criteria(call: Call) -> Criteria:
@@ -157,26 +168,49 @@ def _visible_to(call: Call) -> Callable[[Event], bool]:
     return lambda event: inbox is None or event.inbox == inbox
 
 
-def _numbered(epoch: str, numbered: Numbered) -> bytes:
+def _one_by_one(epoch: str, found: Sequence[Numbered]) -> Iterator[bytes]:
+    """Each as an event."""
+    events = [_framed(_name(it.event), _data(it), f"{epoch}.{it.number}") for it in found]
+    for start in range(0, len(events), TOGETHER):
+        yield b"".join(events[start : start + TOGETHER])
+
+
+def _together(epoch: str, found: Sequence[Numbered]) -> Iterator[bytes]:
+    """All as one event.  Of what came there are the ids: who wants this has a list, and asks for the newest of it."""
+    if not found:
+        return
+    came = [it.event for it in found if it.event.kind is EventKind.MESSAGE]
+    parts = [b'["message",%b]' % output.encode({"ids": [id_ for event in came for id_ in event.ids]})] if came else []
+    parts += [
+        b'["%b",%b]' % (_name(it.event).encode(), _data(it)) for it in found if it.event.kind is not EventKind.MESSAGE
+    ]
+    yield _framed("together", b"[%b]" % b",".join(parts), f"{epoch}.{found[-1].number}")
+
+
+def _data(numbered: Numbered) -> bytes:
     """The same to every stream that may tell of it, and made once."""
     if numbered.maybe_octets is None:
-        name, data = _describe(numbered.event)
-        numbered.maybe_octets = _event(name, data, f"{epoch}.{numbered.number}")
+        numbered.maybe_octets = output.encode(_describe(numbered.event))
     return numbered.maybe_octets
 
 
-def _describe(event: Event) -> tuple[str, Any]:
-    """An event's name and data on the wire."""
+def _name(event: Event) -> str:
+    """An event's name on the wire."""
+    return "changed" if event.kind is EventKind.INDEXED else event.kind.value
+
+
+def _describe(event: Event) -> Any:
+    """An event's data on the wire."""
     if event.kind is EventKind.MESSAGE and event.summary is not None:
-        return "message", output.summary(event.summary)
+        return output.summary(event.summary)
     if event.kind is EventKind.INDEXED and event.summary is not None:
-        return "changed", {"ids": [event.summary.id], "message": output.summary(event.summary)}
+        return {"ids": [event.summary.id], "message": output.summary(event.summary)}
     if event.kind is EventKind.SESSION and event.session is not None:
-        return "session", output.session(event.session)
+        return output.session(event.session)
     if event.kind is EventKind.DELETED:
-        return "deleted", {"ids": event.ids}
+        return {"ids": event.ids}
     if event.kind is EventKind.INBOX:
-        return "inbox", {"name": event.inbox}
+        return {"name": event.inbox}
     data: dict[str, Any] = {"ids": event.ids}
     if event.is_read is not None:
         data["is_read"] = event.is_read
@@ -184,12 +218,17 @@ def _describe(event: Event) -> tuple[str, Any]:
         data["add_tags"] = event.add_tags
     if event.remove_tags:
         data["remove_tags"] = event.remove_tags
-    return "changed", data
+    return data
 
 
 def _event(name: str, data: Any, maybe_id: str | None) -> bytes:
+    return _framed(name, output.encode(data), maybe_id)
+
+
+def _framed(name: str, data: bytes, maybe_id: str | None) -> bytes:
+    """An event in its frame."""
     head = f"event: {name}\n" + (f"id: {maybe_id}\n" if maybe_id is not None else "")
-    return head.encode() + b"data: " + output.encode(data) + b"\n\n"
+    return b"%bdata: %b\n\n" % (head.encode(), data)
 
 
 async def _unless_gone(call: Call, waiting: Awaitable[T]) -> T:
