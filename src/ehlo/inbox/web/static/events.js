@@ -3,24 +3,26 @@
 // A browser opens six connections to a server at most, and a stream takes one for good: with a stream in each, the
 // seventh tab would never load. So one tab listens, the one that holds a lock, and tells the others.
 
-const KINDS = ["hello", "message", "changed", "deleted", "session", "inbox", "reset"];
+const KINDS = ["hello", "reset", "together"];
 const CHANNEL = "ehlo-events";
-const TELL_PAUSE = 50; // ms
 
 /**
  * Call `onEvent(kind, data)` for each event, and `onState("live" | "connecting" | "offline")` when that changes. After every
- * connection the first event is "hello": something may have been missed before it.
+ * connection the first event is "hello": something may have been missed before it. `address` is that of a stream which tells
+ * together what happens in a moment.
  */
 export function listen(address, onEvent, onState) {
+  const tell = (events) => {
+    for (const [kind, data] of events) onEvent(kind, data);
+  };
   const channel = "locks" in navigator && "BroadcastChannel" in window ? new BroadcastChannel(CHANNEL) : null;
   if (channel === null) {
-    stream(address, onEvent, onState);
+    stream(address, tell, onState);
     return;
   }
   let leads = false;
   let hasFollowers = false;
   let state = "connecting";
-  const told = []; // events for the other tabs: together, because each message costs more than an event
   channel.onmessage = ({ data }) => {
     if (data.asks && leads) {
       hasFollowers = true;
@@ -28,7 +30,7 @@ export function listen(address, onEvent, onState) {
     }
     if (data.isNew) channel.postMessage({ asks: true });
     if (data.state) onState(data.state);
-    for (const [kind, event] of data.events ?? []) onEvent(kind, event);
+    if (data.events) tell(data.events);
   };
   channel.postMessage({ asks: true });
   navigator.locks.request(CHANNEL, () => {
@@ -36,11 +38,9 @@ export function listen(address, onEvent, onState) {
     channel.postMessage({ isNew: true });
     stream(
       address,
-      (kind, data) => {
-        onEvent(kind, data);
-        if (!hasFollowers) return;
-        if (told.length === 0) setTimeout(() => channel.postMessage({ events: told.splice(0) }), TELL_PAUSE);
-        told.push([kind, data]);
+      (events) => {
+        tell(events);
+        if (hasFollowers) channel.postMessage({ events });
       },
       (now) => {
         state = now;
@@ -52,7 +52,8 @@ export function listen(address, onEvent, onState) {
   });
 }
 
-function stream(address, onEvent, onState) {
+/** `onEvents` is called with pairs of a kind and its data. */
+function stream(address, onEvents, onState) {
   let delay = 500;
   let failures = 0;
   let greeted = false;
@@ -65,7 +66,7 @@ function stream(address, onEvent, onState) {
       onState("live");
       // A server that sends no "hello" is taken to have said it.
       setTimeout(() => {
-        if (!greeted) onEvent("hello", {});
+        if (!greeted) onEvents([["hello", {}]]);
         greeted = true;
       }, 300);
     };
@@ -75,7 +76,8 @@ function stream(address, onEvent, onState) {
           if (greeted) return;
           greeted = true;
         }
-        onEvent(kind, parse(event.data));
+        const data = parse(event.data);
+        onEvents(kind === "together" ? data : [[kind, data]]);
       });
     }
     source.onerror = () => {
@@ -92,8 +94,8 @@ function stream(address, onEvent, onState) {
 
 function parse(data) {
   try {
-    return JSON.parse(data) ?? {};
+    return JSON.parse(data) ?? [];
   } catch {
-    return {};
+    return [];
   }
 }

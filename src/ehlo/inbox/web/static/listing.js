@@ -60,14 +60,14 @@ export class Listing extends EventTarget {
     this.#isLoadingMore = false;
   }
 
-  /** Fetch what is new, and put it before what is here. Gives the new items. */
-  sync() {
+  /** Fetch what is new, some pages of it at most, and put it before what is here. Gives the new items. */
+  sync(pages = CATCH_UP_PAGES) {
     return this.#inTurn(async () => {
       const hasMore = this.total > this.items.length;
       const known = new Map(this.items.map((item, index) => [item.id, index]));
       let fresh = [];
       let page;
-      for (let count = 0; count < CATCH_UP_PAGES; count += 1) {
+      for (let count = 0; count < pages; count += 1) {
         page = await this.#page({ limit: PAGE, before: fresh.at(-1)?.id });
         fresh = fresh.concat(page.items);
         if (page.items.length < PAGE || page.items.some((item) => known.has(item.id))) break;

@@ -1,4 +1,5 @@
-// What happens, as the server tells it: what is new is fetched, together, however fast it comes.
+// What happens, as the server tells it: what is new is fetched, together, however fast it comes. A page that nobody sees fetches
+// nothing but its counts, for the title.
 
 import * as api from "./api.js";
 import { announce } from "./feedback.js";
@@ -11,6 +12,8 @@ import { person, plural } from "./words.js";
 const SYNC_PAUSE = 120; // ms from an event to the request that it causes
 const SYNC_LEAST = 400; // ms from one such request to the next
 const INFO_PAUSE = 900;
+const INFO_LEAST = 2000;
+const FRESH_SHOWN = 5; // more that come at once are not shown off: each would have the browser draw for a second
 const REFUSED_SHOWN = 100; // of so many, the side says "99+"
 
 let syncTimer = null;
@@ -19,9 +22,11 @@ let isSyncing = false;
 let isStale = false; // something came while it was fetched: the server may have looked before
 
 export function syncSoon() {
-  if (isSyncing) isStale = true;
+  if (isSyncing || document.hidden) isStale = true;
   else syncTimer ??= setTimeout(sync, Math.max(SYNC_PAUSE, SYNC_LEAST - (performance.now() - syncedAt)));
 }
+
+document.addEventListener("visibilitychange", () => isStale && syncSoon());
 
 async function sync() {
   syncTimer = null;
@@ -33,14 +38,18 @@ async function sync() {
   if (isStale) syncSoon();
 }
 
+/** Whether somebody looks at more than the top of the list; else a list that begins anew takes nothing from anybody. */
+const isHeld = () => !state.rows.isAtTop || state.openId !== null || state.selection.size > 0 || state.rows.cursor !== null;
+
 async function fetchNew(listing) {
   const isAtTop = state.rows.isAtTop;
   const before = listing.items[0]?.id;
-  const added = await listing.sync();
+  const { total } = listing;
+  const added = await listing.sync(isHeld() ? undefined : 1);
   if (listing !== state.listing) return;
   const above = before === undefined ? 0 : Math.max(0, listing.indexOf(before));
   if (above) {
-    for (const item of added) state.freshIds.add(item.id);
+    if (added.length <= FRESH_SHOWN) for (const item of added) state.freshIds.add(item.id);
     if (!isAtTop) {
       state.rows.shift(above);
       state.missed += above;
@@ -51,19 +60,22 @@ async function fetchNew(listing) {
   if (added.length === 0 || here().view !== "messages") return;
   const [newest] = added;
   const sender = person(newest.header_from || newest.mail_from).name;
-  announce(added.length === 1 ? `New message from ${sender}: ${newest.subject}` : plural(added.length, "new message"));
+  const count = Math.max(added.length, listing.total - total);
+  announce(count === 1 ? `New message from ${sender}: ${newest.subject}` : plural(count, "new message"));
 }
 
 let infoTimer = null;
+let infoAt = 0;
 
 /** Inboxes and counts, in a moment. */
 export function infoSoon() {
-  infoTimer ??= setTimeout(refreshInfo, INFO_PAUSE);
+  infoTimer ??= setTimeout(refreshInfo, Math.max(INFO_PAUSE, INFO_LEAST - (performance.now() - infoAt)));
 }
 
 export async function refreshInfo() {
   clearTimeout(infoTimer);
   infoTimer = null;
+  infoAt = performance.now();
   try {
     const { inbox } = here();
     const [info, refused, all] = await Promise.all([

@@ -200,4 +200,4 @@ refreshInfo().then(() => {
   // The guide names the server.
   if (document.querySelector(".setup")) showReader(here());
 });
-listen(api.address("events"), (kind, data) => HANDLERS[kind]?.(data), onState);
+listen(api.address("events", { together: 1 }), (kind, data) => HANDLERS[kind]?.(data), onState);
