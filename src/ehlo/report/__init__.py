@@ -6,12 +6,15 @@ except for DKIM and for asking DNS.
     mail        a message as the rules look at it
     examples    right messages to make examples from
     octets      lines and octets              header      fields
+    dates       when it was written           addresses   fields with mailboxes
     mime        parts, encodings, file names  lists       how to leave a list
     html        links, images, what readers take out
     markup      HTML and CSS as the rules look at them
     features    what a document uses, and which mail clients lack it
     authentication  DKIM, SPF (spf) and DMARC (dmarc), with the records of a resolver (dns)
-    dialogue    how the client spoke        check       runs them all
+    dialogue    a session as the rules look at it
+    commands    how the client spoke
+    check       runs them all
 """  # noqa: D205
 
 from __future__ import annotations

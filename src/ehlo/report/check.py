@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ehlo.report import dialogue, header, html, lists, mime, octets
+from ehlo.report import addresses, commands, dates, header, html, lists, mime, octets
 from ehlo.report.authentication import AUTHENTICATION_NAMES
 from ehlo.report.finding import Finding, Rule, Severity
 
-MAIL_RULES = (*octets.RULES, *header.RULES, *mime.RULES, *html.RULES, *lists.RULES)
-DIALOGUE_RULES = dialogue.RULES
+MAIL_RULES = (*octets.RULES, *header.RULES, *dates.RULES, *addresses.RULES, *mime.RULES, *html.RULES, *lists.RULES)
+DIALOGUE_RULES = commands.RULES
 RULES: tuple[Rule[Any], ...] = (*MAIL_RULES, *DIALOGUE_RULES)
 
 if TYPE_CHECKING:

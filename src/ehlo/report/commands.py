@@ -1,0 +1,335 @@
+"""Rules about how a client spoke. Knows commands and replies; does not know what was in the message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ehlo.report.dialogue import RIGHT, Dialogue, spoken
+from ehlo.report.finding import Found, Rule, Severity
+
+_FULL_NAME = re.compile(r"(?:[^\s.]+\.)+[^\s.]+")
+_LITERAL = re.compile(r"\[[^\[\]\s]+\]")
+# RFC 5321 §4.1.1.2 and §4.1.1.3: no space on either side of the colon, and angle brackets around the path.
+_PATH = re.compile(r"(?:FROM|TO):<[^<>]*>(?: .*)?", re.IGNORECASE)
+_SIZE = re.compile(r"\bSIZE=([0-9]+)", re.IGNORECASE)
+_OCTETS = re.compile(r"([0-9]+) octets of mail data")
+_UNDOUBLED_DOT = "a dot at the beginning of a line was not doubled, and is lost"
+# RFC 2920 §3.1: what may only be the last in a group; RFC 3207 §4 and RFC 4954 §4 say it of theirs.
+_LAST_IN_GROUP = frozenset({"EHLO", "DATA", "VRFY", "EXPN", "TURN", "QUIT", "NOOP", "STARTTLS"})
+_CLEAR_PASSWORDS = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})
+_SYNTAX_CODES = frozenset({"500", "501", "502", "504", "555"})
+
+
+def _early_talker(dialogue: Dialogue) -> Iterator[Found]:
+    first = dialogue.exchanges[:1]
+    if dialogue.greeting is not None and first and first[0].is_ahead:
+        yield Found(first[0].place, "was sent before the server had greeted")
+
+
+def _helo(dialogue: Dialogue) -> Iterator[Found]:
+    first = dialogue.of("HELO", "EHLO", "LHLO")[:1]
+    if first and first[0].verb == "HELO":
+        yield Found(first[0].place, "is HELO, which offers no extension: no TLS, no AUTH, no 8BITMIME")
+
+
+def _helo_name(dialogue: Dialogue) -> Iterator[Found]:
+    for one in dialogue.of("HELO", "EHLO", "LHLO"):
+        name = one.arg.strip()
+        if not (_FULL_NAME.fullmatch(name) or _LITERAL.fullmatch(name)):
+            yield Found(one.place, "does not name the client by a full domain or an address in brackets")
+            return
+
+
+def _no_ehlo_after_starttls(dialogue: Dialogue) -> Iterator[Found]:
+    for one, then in zip(dialogue.exchanges, dialogue.exchanges[1:], strict=False):
+        if one.verb == "STARTTLS" and one.code == "220" and then.verb not in {"EHLO", "LHLO", "QUIT"}:
+            yield Found(then.place, "follows STARTTLS, and what was offered before TLS counts no more")
+
+
+def _out_of_order(dialogue: Dialogue) -> Iterator[Found]:
+    for one in dialogue.exchanges:
+        # A group that was sent before its RCPT was refused is no mistake of the client (RFC 2920 §3.1).
+        if one.code == "503" and not one.is_ahead and not one.is_fault:
+            yield Found(one.place, f"came out of order: {ascii(one.replies[-1])[1:-1]}")
+
+
+def _bad_syntax(dialogue: Dialogue) -> Iterator[Found]:
+    for one in dialogue.exchanges:
+        if one.code in _SYNTAX_CODES and not one.is_fault and one.verb not in {"EHLO", "HELP", "VRFY", "EXPN"}:
+            yield Found(one.place, f"was not understood: {ascii(one.replies[-1])[1:-1]}")
+
+
+def _path_syntax(dialogue: Dialogue) -> Iterator[Found]:
+    for one in dialogue.of("MAIL", "RCPT"):
+        if not _PATH.fullmatch(one.arg.rstrip()):
+            yield Found(one.place, "is not FROM:<address> or TO:<address>, without a space behind the colon")
+
+
+def _reply_ignored(dialogue: Dialogue) -> Iterator[Found]:
+    may_go_on = True
+    accepted = 0
+    for one in dialogue.exchanges:
+        if one.verb in {"DATA", "BDAT"} and not one.is_ahead and may_go_on and not accepted:
+            yield Found(one.place, "was sent although no recipient had been accepted")
+        elif one.verb in {"RCPT", "DATA", "BDAT"} and not one.is_ahead and not may_go_on:
+            yield Found(one.place, "was sent although MAIL had been refused")
+        if one.verb == "MAIL":
+            may_go_on, accepted = not one.is_refused, 0
+        elif one.verb == "RCPT" and not one.is_refused:
+            accepted += 1
+
+
+def _goes_on_after_421(dialogue: Dialogue) -> Iterator[Found]:
+    for one, then in zip(dialogue.exchanges, dialogue.exchanges[1:], strict=False):
+        if one.code == "421" and not then.is_ahead:
+            yield Found(then.place, "was sent after 421, which closes the session")
+
+
+def _pipelined_too_far(dialogue: Dialogue) -> Iterator[Found]:
+    for one, then in zip(dialogue.exchanges, dialogue.exchanges[1:], strict=False):
+        # What follows the content of DATA begins a group (RFC 2920 §3.1); only after a refused DATA it came too early.
+        has_content = one.verb == "DATA" and one.replies[:1] and one.replies[0].startswith("354")
+        if then.is_ahead and one.verb in _LAST_IN_GROUP and not has_content:
+            yield Found(then.place, f"was sent before the reply to {one.verb}, which must be the last of its group")
+
+
+def _no_pipelining_offered(dialogue: Dialogue) -> Iterator[Found]:
+    offered = any("PIPELINING" in reply.upper() for one in dialogue.of("EHLO", "LHLO") for reply in one.replies)
+    ahead = [one for one in dialogue.exchanges[1:] if one.is_ahead]
+    if ahead and not offered:
+        yield Found(ahead[0].place, "was sent before the reply to the one before, and PIPELINING was not offered")
+
+
+def _no_quit(dialogue: Dialogue) -> Iterator[Found]:
+    last = dialogue.exchanges[-1:]
+    if last and last[0].verb != "QUIT" and last[0].code != "421" and not last[0].is_fault:
+        yield Found(last[0].place, "was the last: the client left without QUIT")
+
+
+def _clear_password(dialogue: Dialogue) -> Iterator[Found]:
+    for one in dialogue.of("AUTH"):
+        if not dialogue.has_tls and one.arg.split(" ")[0].upper() in _CLEAR_PASSWORDS:
+            yield Found(one.place, "sends a password that anybody on the way can read: TLS was not on")
+
+
+def _starttls_unused(dialogue: Dialogue) -> Iterator[Found]:
+    offered = any(reply[4:].upper().startswith("STARTTLS") for one in dialogue.of("EHLO") for reply in one.replies)
+    if offered and not dialogue.of("STARTTLS"):
+        yield Found("", "the server offered STARTTLS, and the client did not use it")
+
+
+def _size(dialogue: Dialogue) -> Iterator[Found]:
+    maybe_said: int | None = None
+    for one in dialogue.exchanges:
+        if one.verb == "MAIL":
+            match = _SIZE.search(one.arg)
+            maybe_said = int(match[1]) if match is not None else None
+        for note in one.notes:
+            sent = _OCTETS.fullmatch(note)
+            if sent is not None and maybe_said is not None and int(sent[1]) > maybe_said:
+                yield Found(one.place, f"brought {sent[1]} octets, and MAIL had said SIZE={maybe_said}")
+
+
+def _undoubled_dot(dialogue: Dialogue) -> Iterator[Found]:
+    for one in dialogue.exchanges:
+        if _UNDOUBLED_DOT in one.notes:
+            yield Found(one.place, _UNDOUBLED_DOT)
+
+
+def _utf8_address(dialogue: Dialogue) -> Iterator[Found]:
+    may_have = False
+    for one in dialogue.of("MAIL", "RCPT"):
+        if one.verb == "MAIL":
+            may_have = "SMTPUTF8" in one.arg.upper().split()
+        if not one.arg.isascii() and not may_have:
+            yield Found(one.place, "has an address that is not ASCII, and MAIL had no SMTPUTF8")
+
+
+def _same_recipient(dialogue: Dialogue) -> Iterator[Found]:
+    seen: set[str] = set()
+    for one in dialogue.of("MAIL", "RCPT"):
+        if one.verb == "MAIL":
+            seen.clear()
+        elif one.arg in seen:
+            yield Found(one.place, "names a recipient for the second time in one transaction")
+        else:
+            seen.add(one.arg)
+
+
+_HELLO = ("S: 220 mx.receiver.example ESMTP", "C: EHLO client.sender.example")
+_OFFER = (*_HELLO, "S: 250-mx.receiver.example", "S: 250 PIPELINING")
+_MAIL = ("C: MAIL FROM:<anna@sender.example> SIZE=100", "S: 250 2.1.0 OK")
+_RCPT = ("C: RCPT TO:<bob@receiver.example>", "S: 250 2.1.5 OK")
+_DATA = ("C: DATA", "S: 354 Go ahead", "-: 100 octets of mail data", "S: 250 2.0.0 OK")
+_QUIT = ("C: QUIT", "S: 221 2.0.0 Bye")
+_TLS = ("C: STARTTLS", "S: 220 2.0.0 Go ahead", "-: TLS: TLSv1.3, TLS_AES_256_GCM_SHA384")
+
+_RIGHT_TLS = spoken(
+    *_OFFER, *_TLS, *_OFFER[1:], "C: AUTH LOGIN", "S: 334 ", "C: x", "S: 334 ", "C: x", "S: 235 OK", *_QUIT
+)
+
+RULES: tuple[Rule[Dialogue], ...] = (
+    Rule(
+        "early-talker",
+        Severity.ERROR,
+        "The client waits for the greeting",
+        "RFC 5321 §3.1, §4.3.1",
+        _early_talker,
+        RIGHT,
+        spoken("S: 220 mx.receiver.example ESMTP", "C! EHLO client.sender.example", "S: 250 mx.receiver.example"),
+    ),
+    Rule(
+        "helo",
+        Severity.WARNING,
+        "The client says EHLO",
+        "RFC 5321 §3.2",
+        _helo,
+        RIGHT,
+        spoken(_HELLO[0], "C: HELO client.sender.example", "S: 250 mx.receiver.example", *_QUIT),
+    ),
+    Rule(
+        "helo-name",
+        Severity.WARNING,
+        "The client names itself by a full domain or an address literal",
+        "RFC 5321 §4.1.1.1, §2.3.5",
+        _helo_name,
+        spoken(_HELLO[0], "C: EHLO [192.0.2.1]", "S: 250 mx.receiver.example", *_QUIT),
+        spoken(_HELLO[0], "C: EHLO localhost", "S: 250 mx.receiver.example", *_QUIT),
+    ),
+    Rule(
+        "no-ehlo-after-starttls",
+        Severity.ERROR,
+        "EHLO is said again after STARTTLS",
+        "RFC 3207 §4.2",
+        _no_ehlo_after_starttls,
+        _RIGHT_TLS,
+        spoken(*_OFFER, *_TLS, "C: MAIL FROM:<anna@sender.example>", "S: 503 5.5.1 Say EHLO first", *_QUIT),
+    ),
+    Rule(
+        "out-of-order",
+        Severity.ERROR,
+        "Commands come in order",
+        "RFC 5321 §4.1.4",
+        _out_of_order,
+        RIGHT,
+        spoken(*_OFFER, *_RCPT[:1], "S: 503 5.5.1 Say MAIL first", *_QUIT),
+    ),
+    Rule(
+        "not-understood",
+        Severity.ERROR,
+        "Commands and their parameters are known to the server",
+        "RFC 5321 §4.1.1, §4.1.1.11",
+        _bad_syntax,
+        RIGHT,
+        spoken(*_OFFER, "C: MAIL FROM:<anna@sender.example> X=1", "S: 555 5.5.4 Parameter not known", *_QUIT),
+    ),
+    Rule(
+        "path-syntax",
+        Severity.ERROR,
+        "Addresses stand in angle brackets, directly behind the colon",
+        "RFC 5321 §4.1.1.2, §4.1.1.3, §3.3",
+        _path_syntax,
+        RIGHT,
+        spoken(*_OFFER, "C: MAIL FROM: anna@sender.example", "S: 501 5.5.4 Syntax", *_QUIT),
+    ),
+    Rule(
+        "reply-ignored",
+        Severity.ERROR,
+        "The client goes on only after a yes",
+        "RFC 5321 §4.1.4, §4.2",
+        _reply_ignored,
+        RIGHT,
+        spoken(*_OFFER, *_MAIL, *_RCPT[:1], "S: 550 5.1.1 Unknown", *_DATA[:1], "S: 503 5.5.1 Say RCPT first", *_QUIT),
+    ),
+    Rule(
+        "goes-on-after-421",
+        Severity.ERROR,
+        "The client stops at 421",
+        "RFC 5321 §3.8, §4.2.3",
+        _goes_on_after_421,
+        RIGHT,
+        spoken(*_OFFER, "C: NOOP", "S: 421 4.3.2 Going down", *_MAIL),
+    ),
+    Rule(
+        "pipelined-too-far",
+        Severity.ERROR,
+        "What must be the last of a pipelined group is the last",
+        "RFC 2920 §3.1",
+        _pipelined_too_far,
+        spoken(*_OFFER, *_MAIL, "C! RCPT TO:<bob@receiver.example>", "S: 250 2.1.5 OK", *_QUIT),
+        spoken(*_HELLO, "S: 250 PIPELINING", "C! MAIL FROM:<anna@sender.example>", "S: 250 2.1.0 OK", *_QUIT),
+    ),
+    Rule(
+        "pipelining-not-offered",
+        Severity.ERROR,
+        "Only who was offered PIPELINING does it",
+        "RFC 2920 §3.1",
+        _no_pipelining_offered,
+        spoken(*_OFFER, *_MAIL, "C! RCPT TO:<bob@receiver.example>", "S: 250 2.1.5 OK", *_QUIT),
+        spoken(*_HELLO, "S: 250 OK", *_MAIL, "C! RCPT TO:<bob@receiver.example>", "S: 250 2.1.5 OK", *_QUIT),
+    ),
+    Rule(
+        "no-quit",
+        Severity.NOTICE,
+        "The client takes its leave",
+        "RFC 5321 §4.1.1.10",
+        _no_quit,
+        RIGHT,
+        spoken(*_OFFER, *_MAIL, *_RCPT, *_DATA),
+    ),
+    Rule(
+        "clear-password",
+        Severity.WARNING,
+        "Passwords travel under TLS",
+        "RFC 4954 §4, RFC 8314 §3",
+        _clear_password,
+        _RIGHT_TLS,
+        spoken(*_OFFER, "C: AUTH PLAIN x", "S: 235 2.7.0 OK", *_QUIT),
+    ),
+    Rule(
+        "starttls-unused",
+        Severity.NOTICE,
+        "TLS is used where it is offered",
+        "RFC 7435 §3, RFC 3207 §4",
+        _starttls_unused,
+        _RIGHT_TLS,
+        spoken(*_HELLO, "S: 250-mx.receiver.example", "S: 250 STARTTLS", *_MAIL, *_QUIT),
+    ),
+    Rule(
+        "wrong-size",
+        Severity.WARNING,
+        "A message is no larger than MAIL said",
+        "RFC 1870 §6.2, §6.3",
+        _size,
+        RIGHT,
+        spoken(*_OFFER, *_MAIL, *_RCPT, *_DATA[:2], "-: 101 octets of mail data", *_DATA[3:], *_QUIT),
+    ),
+    Rule(
+        "undoubled-dot",
+        Severity.ERROR,
+        "A dot at the beginning of a line is doubled",
+        "RFC 5321 §4.5.2",
+        _undoubled_dot,
+        RIGHT,
+        spoken(*_OFFER, *_MAIL, *_RCPT, *_DATA[:3], f"-: {_UNDOUBLED_DOT}", *_DATA[3:], *_QUIT),
+    ),
+    Rule(
+        "utf8-address",
+        Severity.ERROR,
+        "Addresses that are not ASCII are announced by SMTPUTF8",
+        "RFC 6531 §3.4",
+        _utf8_address,
+        spoken(*_OFFER, "C: MAIL FROM:<jürgen@sender.example> SMTPUTF8", "S: 250 2.1.0 OK", *_QUIT),
+        spoken(*_OFFER, "C: MAIL FROM:<jürgen@sender.example>", "S: 553 5.6.7 SMTPUTF8 is needed", *_QUIT),
+    ),
+    Rule(
+        "doubled-recipient",
+        Severity.NOTICE,
+        "A recipient is named once",
+        "RFC 5321 §4.1.1.3",
+        _same_recipient,
+        RIGHT,
+        spoken(*_OFFER, *_MAIL, *_RCPT, *_RCPT, *_DATA, *_QUIT),
+    ),
+)
