@@ -339,6 +339,7 @@ class Inbox:
                 envelope=store.envelope(summary.id),
                 session_id=summary.session_id,
                 find_session=self._find_session,
+                maybe_resolver=self._running.maybe_resolver,
             )
         return message
 

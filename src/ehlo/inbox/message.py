@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ehlo.inbox.records import EnvelopeRecord, Parsed, SessionRecord
     from ehlo.report import Report
     from ehlo.report.authentication import Authentication
+    from ehlo.report.dns import Resolver
 
     SessionFinder = Callable[[str], SessionRecord | None]
 
@@ -89,6 +90,7 @@ class Message(EmailMessage):
     session_id: str
     _find_session: SessionFinder | None
     _session: SessionRecord | None
+    _maybe_resolver: Resolver | None
 
     @classmethod
     def from_octets(
@@ -99,8 +101,12 @@ class Message(EmailMessage):
         envelope: EnvelopeRecord,
         session_id: str = "",
         find_session: SessionFinder | None = None,
+        maybe_resolver: Resolver | None = None,
     ) -> Self:
-        """Parse octets.  ``find_session`` is asked for the session when somebody wants to see it."""
+        """Parse octets.  ``find_session`` is asked for the session when somebody wants to see it.
+
+        ``maybe_resolver`` is whom ``authenticate`` asks; None is the name servers of this machine.
+        """
         self = cls(policy=_POLICY)
         # The parser would make every part a Message.  Here only the whole is one.
         vars(self).update(vars(_parsed(raw)))
@@ -110,6 +116,7 @@ class Message(EmailMessage):
         self.session_id = session_id
         self._find_session = find_session
         self._session = None
+        self._maybe_resolver = maybe_resolver
         return self
 
     @property
@@ -163,16 +170,17 @@ class Message(EmailMessage):
     def authenticate(self, *, zone: str | None = None, address: str | None = None, helo: str = "") -> Authentication:
         """Who vouches for it: DKIM, DMARC, and SPF if it came from ``address``, an IP address, with ``helo``.
 
-        ``zone`` is a text of DNS records, ``name type data`` a line, and then nobody is asked; None asks the name
-        servers of this machine, which takes seconds.  ``ValueError`` for a line or an address that is none,
-        ``ImportError`` without the extra ``report``.
+        ``zone`` is a text of DNS records, ``name type data`` a line, and then nobody is asked; None asks the
+        ``resolver`` of the inbox, or, if it has none, the name servers of this machine, which takes seconds.
+        ``ValueError`` for a line or an address that is none, ``ImportError`` without the extra ``report``.
         """
         from ehlo.inbox.checking import mail_of, subject_of  # noqa: PLC0415 - see above
         from ehlo.report.authentication import authenticate  # noqa: PLC0415
         from ehlo.report.dns import SystemResolver, Zone  # noqa: PLC0415
 
         mail = mail_of(subject_of(self.raw, self.envelope, self.session_id, None))
-        return authenticate(mail, SystemResolver() if zone is None else Zone(zone), maybe_address=address, helo=helo)
+        resolver = Zone(zone) if zone is not None else self._maybe_resolver or SystemResolver()
+        return authenticate(mail, resolver, maybe_address=address, helo=helo)
 
     @cached_property
     def _content(self) -> Parsed:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ehlo.inbox.faults import Faults
     from ehlo.inbox.records import SessionRecord, Summary
+    from ehlo.report.dns import Resolver
 
     T = TypeVar("T")
 
@@ -57,6 +58,12 @@ class Running:
         self._indexer: Indexer | None = None
         self._end: asyncio.Event | None = None
         self._failure: BaseException | None = None
+
+    @property
+    def maybe_resolver(self) -> Resolver | None:
+        """Who is asked about DKIM, SPF and DMARC."""
+        maybe_resolver: Resolver | None = self._options.get("resolver")
+        return maybe_resolver
 
     @property
     def web_url(self) -> str | None:
