@@ -31,6 +31,11 @@ class Found(NamedTuple):
     text: str
 
 
+def quoted(text: str) -> str:
+    """A piece of what is checked, for the text of a finding: short, in one line, harmless to a terminal."""
+    return ascii(text if len(text) <= 60 else f"{text[:57]}...")
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong. ``rule`` is what ``ignore`` names; ``source`` the text that says so."""
