@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,3 +175,65 @@ def test_the_transcript_says_what_was_a_fault(inbox: Inbox) -> None:
     by, text = lines[at - 1]
     assert (by, text.upper()) == ("C", "RCPT TO:<YOU@EXAMPLE.COM>")  # whose case is another in Python 3.13
     assert lines[at + 1] == ("S", "451 4.7.1 Greylisted, try again later")
+
+
+def test_sessions_at_the_same_time_meet_the_same_faults_again(inbox: Inbox) -> None:
+    verbs = ["MAIL", "RCPT", "DATA", "END"]
+    scenario = {
+        "seed": 3,
+        "rule": [{"verb": verb, "probability": 0.3, "reply": f"45{n} 4.2.0 {verb}"} for n, verb in enumerate(verbs)],
+    }
+
+    def speak(client: smtplib.SMTP) -> list[str]:
+        said = []
+        for _ in range(10):
+            try:
+                client.sendmail("me@example.com", "you@example.com", SUBJECT)
+                said.append("250")
+            except smtplib.SMTPRecipientsRefused as error:
+                said.append(str(next(iter(error.recipients.values()))[0]))
+            except smtplib.SMTPResponseException as error:
+                said.append(str(error.smtp_code))
+        client.quit()
+        return said
+
+    def met() -> tuple[list[list[str]], list[list[str]]]:
+        with inbox.faults(scenario) as faults, ThreadPoolExecutor(8) as threads:
+            clients = [smtplib.SMTP(inbox.host, inbox.port, "a.example", timeout=10) for _ in range(8)]
+            said = list(threads.map(speak, clients))
+        recorded: dict[str, list[str]] = {}
+        for entry in faults.fired:
+            recorded.setdefault(entry.session_id, []).append(f"{entry.verb}: {entry.act}")
+        return said, sorted(recorded.values())
+
+    first = met()
+    assert met() == first
+    assert len({tuple(said) for said in first[0]}) > 1  # each session has its own
+
+
+def rules_broken(inbox: Inbox) -> set[str]:
+    return {finding.rule for finding in inbox.wait().report.findings}
+
+
+def test_the_report_does_not_blame_the_client_for_what_a_fault_said(inbox: Inbox) -> None:
+    table = {
+        "rule": [
+            {"verb": "NOOP", "reply": "503 5.5.1 Not now"},
+            {"verb": "RCPT", "recipient": "bob@*", "reply": "501 5.1.3 Bad address"},
+        ]
+    }
+    with inbox.faults(table), smtplib.SMTP(inbox.host, inbox.port, "a.example", timeout=10) as client:
+        client.noop()
+        client.sendmail("me@example.com", ["ann@example.com", "bob@example.com"], SUBJECT)
+    assert not rules_broken(inbox) & {"out-of-order", "not-understood", "reply-ignored"}
+
+
+def test_the_report_blames_the_client_where_no_fault_spoke(inbox: Inbox) -> None:
+    faults = inbox.faults({"rule": [{"stall_after": 1000, "stall": 5}]})
+    with smtplib.SMTP(inbox.host, inbox.port, "a.example", timeout=10) as client:
+        client.ehlo()
+        client.docmd("RCPT", "TO:<ann@example.com>")
+        client.docmd("WHAT")
+        client.sendmail("me@example.com", "ann@example.com", SUBJECT)
+    assert faults.fired == []
+    assert rules_broken(inbox) >= {"out-of-order", "not-understood"}

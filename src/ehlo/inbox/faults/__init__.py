@@ -1,7 +1,7 @@
 """Faults on purpose: a server that refuses, stalls and breaks off exactly where a test asks for it.
 
-``scenario`` reads rules, ``matching`` says which fires, ``acting`` does what it says, ``handler`` joins them with any
-handler by hooks that everybody has, ``record`` keeps what happened.
+``scenario`` reads rules, ``combining`` refuses what contradicts itself, ``matching`` says which fires, ``acting`` does
+what it says, ``handler`` joins them with any handler by hooks that everybody has, ``record`` keeps what happened.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What a rule does when it fires. Knows the server's public face; does not know why the rule fired."""
+"""What a rule does when it fires, and the record of it. Knows the server's public face; not why the rule fired."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ehlo.errors import DataAborted, Disconnected
@@ -11,52 +12,139 @@ from ehlo.errors import DataAborted, Disconnected
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from ehlo.inbox.faults.record import FaultLog, Fired
     from ehlo.inbox.faults.scenario import Rule
     from ehlo.smtp import SMTP
 
 SLICE = 0.1
 """Seconds after which somebody who pauses looks whether there is a reason to go on."""
 
-IsWanted = Callable[[], bool]
-
-
-async def pause(seconds: float, server: SMTP, is_wanted: IsWanted) -> None:
-    """Wait; no longer when the client is gone or the faults have been taken away."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while (left := end - loop.time()) > 0 and is_wanted() and not server.is_gone:  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(min(left, SLICE))
-
-
-async def act_at_command(rule: Rule, server: SMTP, verb: str, is_wanted: IsWanted) -> str | None:
-    """What a rule does before a verb, or before the greeting; the status that answers it, None to go on."""
-    await pause(rule.delay, server, is_wanted)
-    if rule.breaks_tls:
-        await server.push("220 2.0.0 Ready to start TLS")
-        server.disconnect()
-        return None
-    if rule.is_about_content or disconnect_now(rule, server):
-        return None
-    if closes_after(rule) or (verb == "QUIT" and rule.maybe_reply is not None):
-        server.end_session()
-    return rule.maybe_reply
-
-
-def disconnect_now(rule: Rule, server: SMTP) -> bool:
-    """Close without a reply, if that is what the rule says."""
-    if rule.maybe_ending not in {"before", "reset"}:
-        return False
-    server.disconnect(abort=rule.maybe_ending == "reset")
-    return True
-
-
-def closes_after(rule: Rule) -> bool:
-    """Whether the connection ends with the reply.  RFC 5321 §3.8: a server that says 421 closes."""
-    return rule.maybe_ending == "after" or (rule.maybe_reply or "").startswith("421")
-
 
 class Refused(DataAborted):
     """The message is refused when all of it is there: whoever reads it must not keep it."""
+
+
+@dataclass(slots=True)
+class Firing:
+    """A rule that fired in the session of ``server``.
+
+    ``is_wanted``: whether it is in force still.  What it does is told to ``log`` and to ``note`` when it does it; what
+    did not come about, to ``note`` only.
+    """
+
+    rule: Rule
+    server: SMTP
+    entry: Fired
+    log: FaultLog
+    is_wanted: Callable[[], bool]
+    note: Callable[[str], None]
+
+    def tell(self, text: str) -> None:
+        """Something happens now; nothing does to a client that has gone."""
+        if text and not self.server.is_gone:
+            self._add(text)
+
+    def miss(self, why: str) -> None:
+        """Something did not come about."""
+        self.note(missed(self.entry.scenario, self.entry.rule, why))
+
+    def is_about_content(self, verb: str) -> bool:
+        """Whether it lets the command pass, and does something when the mail data come."""
+        rule = self.rule
+        return rule.is_about_content or (verb in {"DATA", "BDAT"} and rule.maybe_reply is None and self._is_last)
+
+    async def at_command(self, verb: str) -> str | None:
+        """What it does before a verb, or before the greeting; the status that answers it, None to go on."""
+        rule, words = self.rule, self.rule.words
+        await self.pause(rule.delay, words.delay)
+        if rule.breaks_tls:
+            self.tell(words.tls)
+            await self.server.push("220 2.0.0 Ready to start TLS")
+            self.server.disconnect()
+            return None
+        if self.is_about_content(verb) or self.hung_up():
+            return None
+        self.tell(words.reply)
+        if self._is_last or (verb == "QUIT" and rule.maybe_reply is not None):
+            self.end_session()
+        return rule.maybe_reply
+
+    async def at_end(self) -> None:
+        """What it does when a message has come and nobody has it yet; ``Refused``, ``Disconnected``."""
+        rule, words = self.rule, self.rule.words
+        await self.pause(rule.delay, words.delay)
+        if self.hung_up():
+            raise Disconnected("a fault")
+        is_refused = (rule.maybe_reply or "")[:1] in {"4", "5"}
+        if is_refused:
+            self.tell(words.reply)
+        if self._is_last:
+            self.end_session()
+        if is_refused:
+            raise Refused(rule.maybe_reply)
+
+    def instead_of(self, answer: Any, *, is_fine: bool) -> Any:
+        """What is said of a message that somebody has taken, or not; ``Disconnected``."""
+        rule, words = self.rule, self.rule.words
+        if rule.maybe_ending == "unanswered":
+            self.tell(words.ending)
+            self.server.disconnect()
+            raise Disconnected("a fault")
+        if rule.maybe_reply is None:
+            return answer
+        if not is_fine:
+            self.miss("the message was refused")
+            return answer
+        self.tell(words.reply)
+        return rule.maybe_reply
+
+    async def pause(self, seconds: float, words: str) -> None:
+        """Wait; no longer when the client is gone or the faults have been taken away."""
+        if not seconds:
+            return
+        self.tell(words)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await self.wait(seconds)
+        waited = loop.time() - began
+        if waited < seconds - SLICE:
+            why = "the client had gone" if self.server.is_gone else "the faults ended"
+            self._add(f"ended after {waited:.1f} s: {why}")
+
+    async def wait(self, seconds: float) -> None:
+        """The same, without a word."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0 and self.is_wanted() and not self.server.is_gone:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(min(left, SLICE))
+
+    def hung_up(self) -> bool:
+        """Close without a reply, if that is what the rule says."""
+        ending = self.rule.maybe_ending
+        if ending not in {"before", "reset"}:
+            return False
+        self.tell(self.rule.words.ending)
+        self.server.disconnect(abort=ending == "reset")
+        return True
+
+    def end_session(self) -> None:
+        """Close behind the reply."""
+        self.tell(self.rule.words.ending)
+        self.server.end_session()
+
+    def _add(self, text: str) -> None:
+        self.log.add(self.entry, text)
+        self.note(f"fault {self.entry.scenario}, {self.entry.rule}: {text}")
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether the connection ends with the reply.  RFC 5321 §3.8: a server that says 421 closes."""
+        return self.rule.maybe_ending == "after" or (self.rule.maybe_reply or "").startswith("421")
+
+
+def missed(scenario: str, rule: str, why: str) -> str:
+    """A note of a fault that did not come about; it does not begin as that of one that did."""
+    return f"no fault {scenario}, {rule}: {why}"
 
 
 class Flow:
@@ -65,18 +153,9 @@ class Flow:
     ``at_end`` is called when all are there, and may raise.
     """
 
-    def __init__(
-        self,
-        chunks: Any,
-        maybe_rule: Rule | None,
-        server: SMTP,
-        is_wanted: IsWanted,
-        at_end: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, chunks: Any, maybe_firing: Firing | None, at_end: Callable[[], Awaitable[None]]) -> None:
         self._chunks = chunks
-        self._maybe_rule = maybe_rule
-        self._server = server
-        self._is_wanted = is_wanted
+        self._maybe_firing = maybe_firing
         self._at_end = at_end
 
     @property
@@ -86,31 +165,31 @@ class Flow:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The data."""
-        rule = self._maybe_rule
-        if rule is None:
-            async for chunk in self._chunks:
-                yield chunk
-        else:
-            async for chunk in self._slowly(rule):
-                yield chunk
+        chunks = self._chunks if self._maybe_firing is None else self._slowly(self._maybe_firing)
+        async for chunk in chunks:
+            yield chunk
         await self._at_end()
 
-    async def _slowly(self, rule: Rule) -> AsyncIterator[bytes]:
+    async def _slowly(self, firing: Firing) -> AsyncIterator[bytes]:
+        rule, taken = firing.rule, 0
         maybe_stall_at = rule.maybe_stall_after
-        taken = 0
         if maybe_stall_at == 0:
-            await self._stall(rule)
+            await _stall(firing)
         async for chunk in self._chunks:
             if rule.maybe_drip is not None:
-                await pause(len(chunk) / rule.maybe_drip, self._server, self._is_wanted)
+                firing.tell(rule.words.drip if not taken else "")
+                await firing.wait(len(chunk) / rule.maybe_drip)
             if maybe_stall_at is not None and taken < maybe_stall_at <= taken + len(chunk):
-                await self._stall(rule)
+                await _stall(firing)
             taken += len(chunk)
             yield chunk
-        if closes_after(rule):
-            self._server.end_session()
+        if maybe_stall_at is not None and taken < maybe_stall_at:
+            firing.miss(f"the mail data ended after {taken} octets")
+        elif rule.maybe_ending == "after":
+            firing.end_session()
 
-    async def _stall(self, rule: Rule) -> None:
-        await pause(rule.stall, self._server, self._is_wanted)
-        if disconnect_now(rule, self._server):
-            raise Disconnected("a fault")
+
+async def _stall(firing: Firing) -> None:
+    await firing.pause(firing.rule.stall, firing.rule.words.stall)
+    if firing.hung_up():
+        raise Disconnected("a fault")

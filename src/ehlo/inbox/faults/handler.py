@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from ehlo.errors import Disconnected, ProtocolError
+from ehlo.errors import ProtocolError
 from ehlo.hooks import as_reply, find_hooks
-from ehlo.inbox.faults.acting import Flow, IsWanted, Refused, act_at_command, closes_after, disconnect_now, pause
-from ehlo.inbox.faults.matching import Matcher, Situation
+from ehlo.inbox.faults.acting import Firing, Flow, Refused, missed
+from ehlo.inbox.faults.combining import CONNECT, END
+from ehlo.inbox.faults.matching import Found, Matcher, Situation
 from ehlo.inbox.faults.record import FaultLog, Fired
-from ehlo.inbox.faults.scenario import CONNECT, END, Rule, Scenario, scenario_of
+from ehlo.inbox.faults.scenario import Rule, Scenario, scenario_of
+from ehlo.inbox.patterns import TooSlow
+from ehlo.inbox.searching import Searches
 from ehlo.protocol.address import Path, parse_forward_path, parse_reverse_path
 
 if TYPE_CHECKING:
@@ -42,6 +47,8 @@ class Faults:
         self._clock = clock
         # Of each listener, the one in force last.
         self._matchers: dict[int | None, list[Matcher]] = {}
+        self._searches = Searches()
+        weakref.finalize(self, self._searches.close)
 
     def set(self, scenario: Given, *, port: int | None = None) -> Scenario:
         """Begin with a scenario, from its beginning; ``ScenarioError`` if it cannot be, and then nothing changes."""
@@ -77,23 +84,18 @@ class Faults:
         matchers = self._matchers.get(port) or self._matchers.get(None)
         return matchers[-1] if matchers else None
 
-    def decide(self, matcher: Matcher, situation: Situation, port: int | None = None) -> Rule | None:
-        """The rule that fires, which is recorded."""
-        rule = matcher.decide(situation, self._clock())
-        if rule is not None:
-            entry = Fired(
-                at=time.time(),
-                scenario=matcher.scenario.name,
-                rule=rule.name,
-                act=rule.describe(),
-                verb=situation.verb,
-                session_id=situation.session_id,
-                port=port,
-                sender=situation.sender,
-                recipients=situation.recipients,
-            )
-            self.log.add(entry)
-        return rule
+    async def decide(self, matcher: Matcher, situation: Situation, miss: Callable[[Rule, str], None]) -> Rule | None:
+        """The rule that fires; in the loop.
+
+        ``miss`` is told of one whose regular expression was not found out about in time.
+        """
+        found: Found = {}
+        for rule, question in matcher.questions(situation):
+            try:
+                found[question], _ = await self._searches.search(question.pattern.expression, list(question.values))
+            except TooSlow as slow:
+                miss(rule, str(slow))
+        return matcher.decide(situation, self._clock(), found)
 
 
 class FaultHandler:
@@ -107,8 +109,9 @@ class FaultHandler:
         self._faults = faults
         self._note = note
         self._inner_hooks = find_hooks(inner)
-        self._content_rules: dict[str, tuple[Rule, IsWanted]] = {}
-        self._hidden: dict[str, frozenset[str]] = {}
+        # What is to come yet, by session: amid the mail data, and of the reply to EHLO.
+        self._content: dict[str, Firing] = {}
+        self._hiding: dict[str, Firing] = {}
         own = {name for name in dir(type(self)) if name.startswith("handle_")} | {"handle_DATA"}
         for name in dir(inner):
             if name == "honours" or (name.startswith(("handle_", "auth_")) and name not in own):
@@ -137,80 +140,80 @@ class FaultHandler:
     ) -> Status | list[str] | None:
         """The offer, without what a rule hides."""
         answer = await self._call("EHLO", server, session, envelope, hostname, lines)
-        hidden = self._hidden.pop(session.id, None)
-        if hidden is None or not (answer is None or isinstance(answer, list)):
+        maybe_firing = self._hiding.pop(session.id, None)
+        if maybe_firing is None or not (answer is None or isinstance(answer, list)):
             return answer  # type: ignore[no-any-return]
         name, *offer = lines if answer is None else answer
+        hidden = maybe_firing.rule.hidden
+        offered = {line.partition(" ")[0].upper() for line in offer}
+        if offered & hidden:
+            maybe_firing.tell(f"hide {' '.join(sorted(offered & hidden))}")
+        else:
+            maybe_firing.miss("none of that was offered")
         return [name, *(line for line in offer if line.partition(" ")[0].upper() not in hidden)]
 
     async def handle_DATA_STREAM(
         self, server: SMTP, session: Session, envelope: Envelope, chunks: Any
     ) -> Status | list[Status | None] | None:
         """Faults amid the mail data and at their end."""
-        maybe_end: Rule | None = None
+        maybe_end: Firing | None = None
 
         async def at_end() -> None:
             nonlocal maybe_end
-            maybe_end = await self._end(server, session, envelope, int(chunks.size))
+            maybe_end = await self._decide(server, situation_of(session, envelope, END, None, int(chunks.size)))
+            if maybe_end is not None:
+                await maybe_end.at_end()
 
-        maybe_rule, is_wanted = self._content_rules.pop(session.id, (None, _always))
-        flow = Flow(chunks, maybe_rule, server, is_wanted, at_end)
+        flow = Flow(chunks, self._content.pop(session.id, None), at_end)
         try:
             answer = await self._deliver(server, session, envelope, flow)
         except Refused as refusal:
             return str(refusal)
         if maybe_end is None:
             return answer  # type: ignore[no-any-return]
-        if maybe_end.maybe_ending == "unanswered":
-            server.disconnect()
-            raise Disconnected("a fault")
         is_fine = answer is None or (not isinstance(answer, list) and as_reply(answer).is_positive)
-        return maybe_end.maybe_reply if is_fine and maybe_end.maybe_reply is not None else answer
+        return maybe_end.instead_of(answer, is_fine=is_fine)  # type: ignore[no-any-return]
 
     async def handle_DISCONNECT(self, server: SMTP, session: Session, envelope: Envelope, why: Disconnect) -> None:
         """Forget the session."""
-        self._content_rules.pop(session.id, None)
-        self._hidden.pop(session.id, None)
+        self._forget(session.id)
         await self._call("DISCONNECT", server, session, envelope, why)
 
     # Inside
 
     async def _act(self, server: SMTP, situation: Situation) -> str | None:
-        decided = self._decide(server, situation)
-        if decided is None:
+        maybe_firing = await self._decide(server, situation)
+        if maybe_firing is None:
             return None
-        rule, is_wanted = decided
-        if rule.is_about_content:
-            self._content_rules[situation.session_id] = decided
-        if rule.hidden:
-            self._hidden[situation.session_id] = rule.hidden
-        return await act_at_command(rule, server, situation.verb, is_wanted)
+        if maybe_firing.is_about_content(situation.verb):
+            self._content[situation.session_id] = maybe_firing
+        if maybe_firing.rule.hidden:
+            self._hiding[situation.session_id] = maybe_firing
+        return await maybe_firing.at_command(situation.verb)
 
-    async def _end(self, server: SMTP, session: Session, envelope: Envelope, size: int) -> Rule | None:
-        """The rule for the end of the data, if one fires that lets the message pass; else raises."""
-        decided = self._decide(server, situation_of(session, envelope, END, None, size))
-        if decided is None:
-            return None
-        rule, is_wanted = decided
-        await pause(rule.delay, server, is_wanted)
-        if disconnect_now(rule, server):
-            raise Disconnected("a fault")
-        if closes_after(rule):
-            server.end_session()
-        if rule.maybe_reply is not None and rule.maybe_reply[0] in "45":
-            raise Refused(rule.maybe_reply)
-        return rule
-
-    def _decide(self, server: SMTP, situation: Situation) -> tuple[Rule, IsWanted] | None:
-        self._content_rules.pop(situation.session_id, None)
+    async def _decide(self, server: SMTP, situation: Situation) -> Firing | None:
+        """The rule that fires, with what it takes to act on it."""
+        self._forget(situation.session_id)
         port = port_of(server)
         matcher = self._faults.matcher(port)
-        maybe_rule = None if matcher is None else self._faults.decide(matcher, situation, port)
-        if matcher is None or maybe_rule is None:
+        if matcher is None:
             return None
-        if self._note is not None:
-            self._note(server, f"fault {matcher.scenario.name}, {maybe_rule.name}: {maybe_rule.describe()}")
-        return maybe_rule, lambda: self._faults.matcher(port) is matcher
+        scenario = matcher.scenario.name
+        note = functools.partial(self._note or _nothing, server)
+
+        def is_wanted() -> bool:
+            return self._faults.matcher(port) is matcher
+
+        rule = await self._faults.decide(matcher, situation, lambda rule, why: note(missed(scenario, rule.name, why)))
+        if rule is None or not is_wanted():
+            return None
+        sender, recipients = situation.sender, situation.recipients
+        entry = Fired(scenario, rule.name, situation.verb, situation.session_id, port, sender, recipients)
+        return Firing(rule, server, entry, self._faults.log, is_wanted, note)
+
+    def _forget(self, session_id: str) -> None:
+        self._content.pop(session_id, None)
+        self._hiding.pop(session_id, None)
 
     async def _deliver(self, server: SMTP, session: Session, envelope: Envelope, flow: Flow) -> Any:
         if "DATA_STREAM" in self._inner_hooks:
@@ -255,7 +258,7 @@ def situation_of(
     elif verb == "RCPT":
         maybe_path = _path(parse_forward_path, text)
         recipients = () if maybe_path is None else (maybe_path.mailbox,)
-    return Situation(verb, session.id, session.peer, helo, session.login or "", sender, recipients, size)
+    return Situation(verb, session.id, session.peer, helo or None, session.login, sender, recipients, size)
 
 
 def _path(parse: Callable[[str], Path], text: str) -> Path | None:
@@ -265,5 +268,5 @@ def _path(parse: Callable[[str], Path], text: str) -> Path | None:
         return None
 
 
-def _always() -> bool:
-    return True
+def _nothing(server: SMTP, text: str) -> None:
+    """What is noted where nobody asks for notes."""

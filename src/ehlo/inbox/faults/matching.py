@@ -2,6 +2,9 @@
 
 Rules are asked in their order.  The first that fires wins, and those behind it are not asked: a rule counts only what
 it is asked about and what its patterns match.
+
+Chance is drawn for each session apart, by its number: the first that was seen, the second ...  So what befalls a
+session does not depend on how far others are that go on at the same time.
 """
 
 from __future__ import annotations
@@ -9,44 +12,64 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ehlo.inbox.faults.scenario import ANY, Pattern, Rule, Scenario
+from ehlo.inbox.faults.combining import ANY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ehlo.inbox.faults.scenario import Pattern, Rule, Scenario
 
 KEY_LIMIT = 10_000
-"""Senders, peers ... that a rule keeps apart; the oldest is forgotten first."""
+"""Senders, peers ... that a rule keeps apart, and sessions; the oldest is forgotten first."""
+
+_Kept = TypeVar("_Kept")
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a rule is held against.  ``sender`` None: nobody yet.  ``size`` in octets, None: not known."""
+    """What a rule is held against.  None, or no recipient: not known, or nobody yet.  ``size`` in octets."""
 
     verb: str
     session_id: str = ""
     peer: Any = None
-    helo: str = ""
-    login: str = ""
+    helo: str | None = None
+    login: str | None = None
     sender: str | None = None
     recipients: tuple[str, ...] = ()
     size: int | None = None
 
-    def key(self, per: str) -> tuple[Any, ...]:
-        """What attempts, age and rate are counted by."""
+    def values(self, key: str) -> tuple[str, ...]:
+        """What the patterns of a rule are held against."""
+        if key == "recipient":
+            return self.recipients
+        maybe_value = getattr(self, key)
+        return () if maybe_value is None else (maybe_value,)
+
+    def key(self, per: str) -> tuple[Any, ...] | None:
+        """What attempts, age and rate are counted by; None while that is not known."""
         host = self.peer[0] if isinstance(self.peer, tuple) and self.peer else self.peer
-        sender = (self.sender or "").lower()
+        sender = tuple(value.lower() for value in self.values("sender"))
         recipients = tuple(sorted(recipient.lower() for recipient in self.recipients))
-        keys: dict[str, tuple[Any, ...]] = {
-            "all": (),
-            "session": (self.session_id,),
-            "sender": (sender,),
-            "recipient": recipients,
-            "peer": (host,),
-            "triplet": (host, sender, *recipients),
-        }
-        return keys[per]
+        match per:
+            case "sender":
+                return sender or None
+            case "recipient":
+                return recipients or None
+            case "triplet":
+                return (host, *sender, *recipients) if sender and recipients else None
+        return {"all": (), "session": (self.session_id,), "peer": (host,)}[per]
+
+
+class Question(NamedTuple):
+    """A regular expression, and what it is to be found in."""
+
+    pattern: Pattern
+    values: tuple[str, ...]
+
+
+Found = dict[Question, bool]
 
 
 @dataclass(slots=True)
@@ -61,18 +84,17 @@ class _Count:
 class _Memory:
     """What a rule remembers."""
 
-    def __init__(self, seed: str) -> None:
-        self.random = random.Random(seed)  # noqa: S311 - it must be foreseeable
+    def __init__(self) -> None:
         self.fired = 0
-        self._counts: dict[tuple[Any, ...], _Count] = {}
+        self.counts: dict[tuple[Any, ...], _Count] = {}
 
-    def count(self, key: tuple[Any, ...], now: float) -> _Count:
-        count = self._counts.get(key)
-        if count is None:
-            if len(self._counts) >= KEY_LIMIT:
-                del self._counts[next(iter(self._counts))]
-            count = self._counts[key] = _Count(now)
-        return count
+
+@dataclass(slots=True)
+class _Session:
+    """``number`` counts from 1; ``draws`` is how often each rule has drawn."""
+
+    number: int
+    draws: dict[int, int] = field(default_factory=dict)
 
 
 class Matcher:
@@ -80,40 +102,77 @@ class Matcher:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        # Of its own for each rule: what one draws does not change what another does.
-        self._memories = [_Memory(f"{scenario.seed}/{number}") for number in range(len(scenario.rules))]
+        self._memories = [_Memory() for _ in scenario.rules]
+        self._sessions: dict[str, _Session] = {}
+        self._session_count = 0
 
-    def decide(self, situation: Situation, now: float) -> Rule | None:
-        """The rule that fires; None if none does.  ``now`` in seconds, of any clock that does not go back."""
-        for rule, memory in zip(self.scenario.rules, self._memories, strict=True):
-            if applies(rule, situation) and _fires(rule, memory, situation, now):
+    def questions(self, situation: Situation) -> Iterator[tuple[Rule, Question]]:
+        """What must be found out, by whoever has the time, before it can be decided."""
+        for rule in self.scenario.rules:
+            if is_about(rule, situation):
+                for key, patterns in rule.patterns.items():
+                    values = situation.values(key)
+                    yield from ((rule, Question(one, values)) for one in patterns if one.is_expression and values)
+
+    def decide(self, situation: Situation, now: float, found: Mapping[Question, bool] | None = None) -> Rule | None:
+        """The rule that fires; None if none does.  ``now`` in seconds, of any clock that does not go back.
+
+        ``found`` answers the questions; what it does not answer is not so.
+        """
+        session = _remembered(self._sessions, situation.session_id, self._new_session)
+        for number, (rule, memory) in enumerate(zip(self.scenario.rules, self._memories, strict=True)):
+            if (
+                applies(rule, situation, found or {})
+                and _is_counted(rule, memory, situation, now)
+                and (rule.probability >= 1 or self._draw(number, session) < rule.probability)
+            ):
                 memory.fired += 1
                 return rule
         return None
 
+    def _new_session(self) -> _Session:
+        self._session_count += 1
+        return _Session(self._session_count)
 
-def applies(rule: Rule, situation: Situation) -> bool:
-    """Whether a rule is about this, whatever was before."""
+    def _draw(self, rule: int, session: _Session) -> float:
+        """From 0 to 1.  Of its own for each rule: what one draws does not change what another does."""
+        draw = session.draws[rule] = session.draws.get(rule, 0) + 1
+        # It must be foreseeable.
+        return random.Random(f"{self.scenario.seed}/{rule}/{session.number}/{draw}").random()  # noqa: S311
+
+
+def is_about(rule: Rule, situation: Situation) -> bool:
+    """Whether verb, peer, size and what is counted by are those of a rule."""
     if ANY not in rule.verbs and situation.verb not in rule.verbs:
         return False
     if rule.maybe_peers is not None and situation.peer not in rule.maybe_peers:
         return False
     if rule.maybe_size_over is not None and (situation.size is None or situation.size <= rule.maybe_size_over):
         return False
-    return (
-        _is_one(rule.sender, () if situation.sender is None else (situation.sender,))
-        and _is_one(rule.recipient, situation.recipients)
-        and _is_one(rule.login, (situation.login,))
-        and _is_one(rule.helo, (situation.helo,))
+    return situation.key(rule.per) is not None
+
+
+def applies(rule: Rule, situation: Situation, found: Mapping[Question, bool]) -> bool:
+    """Whether a rule is about this, whatever was before."""
+    if not is_about(rule, situation):
+        return False
+    return all(
+        any(_matches(pattern, situation.values(key), found) for pattern in patterns)
+        for key, patterns in rule.patterns.items()
     )
 
 
-def _is_one(patterns: tuple[Pattern, ...], values: Iterable[str]) -> bool:
-    return not patterns or any(pattern.matches(value) for value in values for pattern in patterns)
+def _matches(pattern: Pattern, values: tuple[str, ...], found: Mapping[Question, bool]) -> bool:
+    if pattern.is_expression:
+        return found.get(Question(pattern, values), False)
+    return any(pattern.matches(value) for value in values)
 
 
-def _fires(rule: Rule, memory: _Memory, situation: Situation, now: float) -> bool:
-    count = memory.count(situation.key(rule.per), now)
+def _is_counted(rule: Rule, memory: _Memory, situation: Situation, now: float) -> bool:
+    """Count this, and say whether the counts let the rule fire."""
+    key = situation.key(rule.per)
+    assert key is not None
+    count = _remembered(memory.counts, key, lambda: _Count(now))
     count.attempts += 1
     if not rule.first <= count.attempts <= (rule.last or count.attempts):
         return False
@@ -121,9 +180,16 @@ def _fires(rule: Rule, memory: _Memory, situation: Situation, now: float) -> boo
         return False
     if rule.maybe_rate is not None and _is_within(rule.maybe_rate.count, rule.maybe_rate.seconds, count.passed, now):
         return False
-    if rule.maybe_times is not None and memory.fired >= rule.maybe_times:
-        return False
-    return rule.probability >= 1 or memory.random.random() < rule.probability
+    return rule.maybe_times is None or memory.fired < rule.maybe_times
+
+
+def _remembered(known: dict[Any, _Kept], key: Any, make: Callable[[], _Kept]) -> _Kept:
+    """What is known by a key, made where there is nothing; the oldest makes room."""
+    if key not in known:
+        if len(known) >= KEY_LIMIT:
+            del known[next(iter(known))]
+        known[key] = make()
+    return known[key]
 
 
 def _is_within(most: int, seconds: float, passed: deque[float], now: float) -> bool:

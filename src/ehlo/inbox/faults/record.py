@@ -1,31 +1,49 @@
-"""Which rule fired when, for which session. Bounded; may be read in any thread."""
+"""Which rule fired when, for which session, and what it did. Bounded; may be read in any thread."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 LIMIT = 1000
 """Entries that are kept: the newest."""
 
 
-@dataclass(frozen=True, slots=True)
+class Act(NamedTuple):
+    """Something that happened: ``at`` in seconds since 1970, when it began; ``text`` in words."""
+
+    at: float
+    text: str
+
+
+@dataclass(slots=True)
 class Fired:
-    """``at`` in seconds since 1970; ``act`` is what it did, in words; ``port`` is that of the listener.
+    """A rule that fired, and what it has done so far, which is something; ``port`` is that of the listener.
 
     ``sender`` None where there was none yet.
     """
 
-    at: float
     scenario: str
     rule: str
-    act: str
     verb: str
     session_id: str
     port: int | None
     sender: str | None
     recipients: tuple[str, ...]
+    acts: tuple[Act, ...] = ()
+
+    @property
+    def at(self) -> float:
+        """When the first of it happened."""
+        return self.acts[0].at
+
+    @property
+    def act(self) -> str:
+        """All of it, in words."""
+        return ", ".join(act.text for act in self.acts)
 
 
 class FaultLog:
@@ -36,11 +54,14 @@ class FaultLog:
         self._entries: deque[Fired] = deque(maxlen=limit)
         self._turn = threading.Lock()
 
-    def add(self, entry: Fired) -> None:
-        """Keep one."""
+    def add(self, entry: Fired, text: str) -> None:
+        """Add what a rule does now to its entry, which is kept from the first such time on."""
         with self._turn:
-            self._entries.append(entry)
-            self.count += 1
+            is_new = not entry.acts
+            entry.acts = (*entry.acts, Act(time.time(), text))
+            if is_new:
+                self._entries.append(entry)
+                self.count += 1
 
     def entries(self) -> list[Fired]:
         """Those that are kept."""

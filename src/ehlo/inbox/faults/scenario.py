@@ -13,21 +13,23 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from ehlo.inbox.faults.combining import ANY, EVERYWHERE, contradiction
 from ehlo.net.limits import Rate
 from ehlo.net.networks import Networks
-from ehlo.protocol.commands import COMMANDS
 from ehlo.protocol.replies import Reply
 
 RULE_LIMIT = 200
 TEXT_LIMIT = 100_000
+PATTERN_LIMIT = 500
+"""Characters of a pattern."""
+NOT_NONE = 1e-9
+"""Of a time or a probability that may not be 0: the rule would never fire."""
 LONGEST_PAUSE = 500.0
 """Seconds; less than ``hook_timeout``, which would end it with a reply that no rule asks for."""
 
-CONNECT, END, ANY = "CONNECT", "END", "*"
-VERBS = frozenset({CONNECT, END, ANY, *COMMANDS})
-"""What a rule may be about: the connection, the commands, the end of the mail data."""
+VERBS = EVERYWHERE | {ANY}
 
 Per = Literal["all", "session", "sender", "recipient", "peer", "triplet"]
 Ending = Literal["before", "after", "reset", "unanswered"]
@@ -56,13 +58,26 @@ class Pattern:
 
     text: str
     expression: re.Pattern[str]
+    is_expression: bool
 
     def matches(self, value: str) -> bool:
-        """Whether it does."""
+        """Whether it does; of ``/re/``, which may take for ever, not to be asked in the loop."""
         return self.expression.search(value) is not None
 
 
 Patterns = tuple[Pattern, ...]
+
+
+class Words(NamedTuple):
+    """What a rule does, in words; "" for what it does not do."""
+
+    delay: str
+    drip: str
+    stall: str
+    tls: str
+    hide: str
+    reply: str
+    ending: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +117,30 @@ class Rule:
         """Whether it lets the command pass and does something amid the mail data."""
         return self.maybe_stall_after is not None or self.maybe_drip is not None
 
+    @property
+    def patterns(self) -> dict[str, Patterns]:
+        """Those that there are."""
+        every = {"sender": self.sender, "recipient": self.recipient, "login": self.login, "helo": self.helo}
+        return {key: patterns for key, patterns in every.items() if patterns}
+
+    @property
+    def words(self) -> Words:
+        """What it does, for the record."""
+        behind = "" if self.maybe_stall_after is None else f" after {self.maybe_stall_after} octets"
+        is_amid = self.maybe_ending in {"before", "reset"}
+        return Words(
+            delay=f"delay {self.delay:g} s" if self.delay else "",
+            drip="" if self.maybe_drip is None else f"drip {self.maybe_drip:g} octets/s",
+            stall=f"stall {self.stall:g} s{behind}" if self.stall else "",
+            tls="break TLS" if self.breaks_tls else "",
+            hide=f"hide {' '.join(sorted(self.hidden))}" if self.hidden else "",
+            reply="" if self.maybe_reply is None else f"reply {self.maybe_reply}",
+            ending="" if self.maybe_ending is None else f"disconnect {self.maybe_ending}{behind * is_amid}",
+        )
+
     def describe(self) -> str:
-        """What it does, in a few words, for the record."""
-        words = [
-            (self.delay, f"delay {self.delay:g} s"),
-            (self.maybe_drip, f"drip {self.maybe_drip or 0:g} octets/s"),
-            (self.maybe_stall_after is not None, f"stall {self.stall:g} s after {self.maybe_stall_after} octets"),
-            (self.breaks_tls, "break TLS"),
-            (self.hidden, f"hide {' '.join(sorted(self.hidden))}"),
-            (self.maybe_reply, f"reply {self.maybe_reply}"),
-            (self.maybe_ending, f"disconnect {self.maybe_ending}"),
-        ]
-        return ", ".join(text for is_so, text in words if is_so)
+        """The same in one piece."""
+        return ", ".join(filter(None, self.words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +218,7 @@ def _rule(given: Any, number: int) -> Rule:
         raise ScenarioError(f"{place}: a table expected")
     name = _take(given, "name", _name, place, place)
     place = place if name == place else f"{place} ({name})"
-    _check_keys(given, ("name", *_READERS, *_SHORT_FORMS), place)
+    _check_keys(given, ("name", *_KEYS), place)
     table = _written_out(given, place)
     found: dict[str, Any] = {}
     for key, (field, read) in _READERS.items():
@@ -200,17 +227,19 @@ def _rule(given: Any, number: int) -> Rule:
     verbs = found.setdefault("verbs", frozenset({ANY}))
     found["first"], found["last"] = found.pop("attempt", (1, None))
     rule = Rule(name=name, **found)
-    _check(rule, verbs, place)
+    maybe_why = contradiction(given, table, verbs) or _never_fires(rule)
+    if maybe_why is not None:
+        raise ScenarioError(f"{place}: {maybe_why}")
     return rule
 
 
 def _written_out(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     """The rule without short forms; what it says itself goes before what they stand for."""
     table: dict[str, Any] = {}
-    for key, (read, expand) in _SHORT_FORMS.items():
+    for key, (read, expand) in _EXPANDED.items():
         if key in given:
             table |= expand(_take(given, key, read, None, place))
-    table |= {key: value for key, value in given.items() if key not in _SHORT_FORMS and key != "name"}
+    table |= {key: value for key, value in given.items() if key not in _EXPANDED and key != "name"}
     if "verb" not in table and ("drip" in table or "stall_after" in table):
         table["verb"] = ["DATA", "BDAT"]
     if "verb" not in table and "hide" in table:
@@ -218,22 +247,13 @@ def _written_out(given: Mapping[str, Any], place: str) -> dict[str, Any]:
     return table
 
 
-def _check(rule: Rule, verbs: frozenset[str], place: str) -> None:
-    """Refuse what contradicts itself."""
+def _never_fires(rule: Rule) -> str | None:
+    """Why nothing can come of it, None if something can."""
     if not rule.describe():
-        raise ScenarioError(f"{place}: says when, but not what: reply, delay, disconnect ... are missing")
-    wrong = [
-        (rule.is_about_content and not verbs <= {"DATA", "BDAT"}, "stall_after and drip go with verb DATA and BDAT"),
-        (rule.stall and rule.maybe_stall_after is None, "stall needs stall_after"),
-        (rule.is_about_content and rule.maybe_reply is not None, "drip and stall_after let the command pass: no reply"),
-        (rule.breaks_tls and verbs != {"STARTTLS"}, "tls goes with verb STARTTLS"),
-        (rule.hidden and verbs != {"EHLO"}, "hide goes with verb EHLO"),
-        (rule.maybe_ending == "unanswered" and verbs != {END}, 'disconnect = "unanswered" goes with verb END'),
-        (rule.maybe_age is not None and rule.per == "all", "age needs per"),
-    ]
-    for is_wrong, why in wrong:
-        if is_wrong:
-            raise ScenarioError(f"{place}: {why}")
+        return "says when, but not what: reply, delay, disconnect ... are missing"
+    if rule.maybe_rate is not None and rule.last is not None and rule.last - rule.first < rule.maybe_rate.count:
+        return f"attempt and rate: so few attempts never come to more than {rule.maybe_rate.count}"
+    return None
 
 
 def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
@@ -286,12 +306,14 @@ def _patterns(value: Any) -> Patterns:
 
 
 def _pattern(text: str) -> Pattern:
+    if len(text) > PATTERN_LIMIT:
+        raise ValueError(f"more than {PATTERN_LIMIT} characters: {text[:50]!r} ...")
     if len(text) > 1 and text.startswith("/") and text.endswith("/"):
         try:
-            return Pattern(text, re.compile(text[1:-1], re.IGNORECASE))
+            return Pattern(text, re.compile(text[1:-1], re.IGNORECASE), is_expression=True)
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"no regular expression: {text!r}: {error}") from None
-    return Pattern(text, re.compile(rf"\A(?:{fnmatch.translate(text)})", re.IGNORECASE))
+    return Pattern(text, re.compile(rf"\A(?:{fnmatch.translate(text)})", re.IGNORECASE), is_expression=False)
 
 
 def _attempt(value: Any) -> tuple[int, int | None]:
@@ -363,10 +385,10 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "peer": ("maybe_peers", lambda value: Networks(_texts(value))),
     "attempt": ("attempt", _attempt),
     "per": ("per", _choice(*PERS)),
-    "age": ("maybe_age", _number(0, 1e9)),
+    "age": ("maybe_age", _number(NOT_NONE, 1e9)),
     "rate": ("maybe_rate", lambda value: Rate.parse(_text(value))),
     "size_over": ("maybe_size_over", _whole(0)),
-    "probability": ("probability", _number(0, 1)),
+    "probability": ("probability", _number(NOT_NONE, 1)),
     "times": ("maybe_times", _whole(1)),
     "reply": ("maybe_reply", _reply),
     "delay": ("delay", _number(0, LONGEST_PAUSE)),
@@ -375,20 +397,21 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "drip": ("maybe_drip", _number(1, 1e12)),
     "disconnect": ("maybe_ending", _choice(*ENDINGS)),
     "hide": ("hidden", _keywords),
-    "breaks_tls": ("breaks_tls", _flag),
+    "tls": ("breaks_tls", lambda value: value == "break"),
 }
 
 _Expand = Callable[[Any], dict[str, Any]]
 _TLS: dict[str, dict[str, Any]] = {
     "refuse": {"verb": "STARTTLS", "reply": NO_TLS},
-    "break": {"verb": "STARTTLS", "breaks_tls": True},
+    "break": {"verb": "STARTTLS", "tls": "break"},
 }
-_SHORT_FORMS: dict[str, tuple[Callable[[Any], Any], _Expand]] = {
+_EXPANDED: dict[str, tuple[Callable[[Any], Any], _Expand]] = {
     "tls": (_choice(*_TLS), lambda kind: _TLS[kind]),
     "close_with_421": (_flag, lambda _: {"reply": GOING}),
     "greylist": (
-        _number(0, 1e9),
+        _number(NOT_NONE, 1e9),
         lambda seconds: {"verb": "RCPT", "per": "triplet", "age": seconds, "reply": GREYLISTED},
     ),
     "mailbox_full": (_texts, lambda who: {"verb": "RCPT", "recipient": who, "reply": FULL}),
 }
+_KEYS = tuple(dict.fromkeys((*_READERS, *_EXPANDED)))
