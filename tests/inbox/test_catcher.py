@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,30 @@ async def test_whoever_observes_is_told_and_not_waited_for(store: Store) -> None
             await told.wait()
     assert seen == [(session_id, b"Subject: a\r\n")]
     assert catcher.count == 1
+
+
+async def test_who_observes_is_told_one_at_a_time_and_in_order_also_after_a_failure(store: Store) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    count = 20
+    seen: list[bytes] = []
+    turn = threading.Lock()
+
+    def observe(_session: Any, envelope: Any) -> None:
+        assert turn.acquire(blocking=False)
+        seen.append(envelope.content)
+        turn.release()
+        if len(seen) == count:
+            loop.call_soon_threadsafe(told.set)
+        if len(seen) == 2:
+            raise RuntimeError("for a test")
+
+    async with talking(store, catcher=Catcher(store, Accounts(store), observer=observe)) as client:
+        for number in range(count):
+            await client.send(f"Subject: {number}")
+        async with asyncio.timeout(5):
+            await told.wait()
+    assert seen == [b"Subject: %d\r\n" % number for number in range(count)]
 
 
 # Sessions

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -32,6 +33,8 @@ OPEN_SESSIONS_LIMIT = 500
 """Sessions that are shown while they go on."""
 
 Observer = Callable[["Session", "Envelope"], None]
+OBSERVER_PAUSE = 0.02
+"""Seconds until the observer is told what came meanwhile: a thread that wakes for each message holds up the loop."""
 
 _ENDINGS: Mapping[Disconnect, str] = {
     Disconnect.TIMEOUT: "The client took too long",
@@ -47,7 +50,7 @@ _ENDINGS: Mapping[Disconnect, str] = {
 class Catcher:
     """See the module's text.
 
-    ``observer`` is called with each message that is stored, in a thread; nobody waits for it.
+    ``observer`` is called with each message that is stored, in a thread, one after the other; nobody waits for it.
     """
 
     def __init__(self, store: Store, accounts: Accounts, *, observer: Observer | None = None) -> None:
@@ -57,7 +60,7 @@ class Catcher:
         """Inboxes that have a listener of their own, by its port."""
         self._store = store
         self._accounts = accounts
-        self._observer = observer
+        self._maybe_telling = None if observer is None else _Telling(observer)
 
     async def handle_CONNECT(self, server: RecordingSMTP, session: Session, envelope: Envelope) -> None:
         """Show the session from now on."""
@@ -76,8 +79,8 @@ class Catcher:
             return NO_ROOM
         self.count += 1
         server.message_ids += ids
-        if self._observer is not None:
-            server.loop.run_in_executor(server.shared.threads, self._observer, session, envelope)
+        if self._maybe_telling is not None and self._maybe_telling.has_to_start(session, envelope):
+            server.loop.run_in_executor(server.shared.threads, self._maybe_telling.run)
         return None
 
     async def handle_DISCONNECT(
@@ -157,6 +160,39 @@ class Catcher:
         if maybe_inbox is not None:
             inboxes.add(maybe_inbox)
         return inboxes.pop() if len(inboxes) == 1 else None
+
+
+class _Telling:
+    """Tells an observer of messages: the first one at once, then together what has come in the pause after it."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Session, Envelope]] = []
+        self._is_running = False
+
+    def has_to_start(self, session: Session, envelope: Envelope) -> bool:
+        """Take a message; whether somebody has to call ``run``, in a thread."""
+        with self._lock:
+            self._waiting.append((session, envelope))
+            was_running, self._is_running = self._is_running, True
+        return not was_running
+
+    def run(self) -> None:
+        """Tell until there is nothing to tell any more."""
+        while messages := self._take():
+            for session, envelope in messages:
+                try:
+                    self._observer(session, envelope)
+                except Exception:
+                    log.exception("who is told of messages failed")
+            time.sleep(OBSERVER_PAUSE)
+
+    def _take(self) -> list[tuple[Session, Envelope]]:
+        with self._lock:
+            taken, self._waiting = self._waiting, []
+            self._is_running = bool(taken)
+        return taken
 
 
 def _ending(envelope: Envelope, maybe_why: Disconnect | None) -> str | None:
