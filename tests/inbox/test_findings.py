@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ehlo.inbox import findings
 from ehlo.inbox.findings import CODE_LIMIT, LINK_LIMIT, find_codes, find_links
 
 
@@ -53,6 +54,11 @@ def test_the_likeliest_code_comes_first(text: str, first: str) -> None:
 
 def test_a_code_in_the_subject_is_found() -> None:
     assert find_codes("482913 is your code", "Hello") == ("482913",)
+
+
+@given(st.from_regex(findings._WORD, fullmatch=True), st.sampled_from(["", " ", "x"]))
+def test_no_word_that_announces_a_code_is_overlooked(word: str, before: str) -> None:
+    assert findings._may_have_word(before + word)
 
 
 def test_a_word_in_the_subject_announces_a_code_in_the_text() -> None:

@@ -37,7 +37,7 @@ def find_links(text: str, html: str) -> tuple[Link, ...]:
             found[url] = Link(url, shown, "html")
         if len(found) == LINK_LIMIT:
             return tuple(found.values())
-    for match in _URL.finditer(text):
+    for match in _URL.finditer(text) if "://" in text else ():
         url = _without_punctuation(match[0])
         if url not in found:
             found[url] = Link(url, url, "text")
@@ -72,6 +72,12 @@ _WORD = re.compile(
     r"kod[eu]?\b|kód|код|κωδικ|doğrulama|best[äa]tig|验证码|驗證碼|校验码|認証|確認コード|コード|인증|رمز",
     re.IGNORECASE,
 )
+# Of each of these words, what is in it when it is ASCII.  Most texts have none, and to know that by the pattern takes
+# more time than all else that is done with a message.
+_STEMS = (
+    *("pin", "otp", "tan", "mfa", "2fa", "code", "passw", "kennwort", "einmal", "verif", "token", "authenti", "one"),
+    *("codigo", "codice", "kod", "bestatig"),
+)
 _CANDIDATE = re.compile(
     r"""(?<![\w.,/@#=&%+:$€£¥-]) (?<![0-9][ ])
         (?: (?P<split> [0-9]{3}[ \u00a0][0-9]{3} | [0-9]{4}[ \u00a0][0-9]{4} )
@@ -94,16 +100,24 @@ def find_codes(subject: str, text: str) -> tuple[str, ...]:
     Four to eight digits, also in two groups, or letters and digits, upper case, as in ``AB12-CD34``.
     """
     found: dict[str, float] = {}
-    text = _URL.sub(" ", text[:_TEXT_FOR_CODES])
+    text = text[:_TEXT_FOR_CODES]
+    if "://" in text:
+        text = _URL.sub(" ", text)
     # A word in the subject speaks for the beginning of the text too.
     for source in (subject, text, f"{subject}\n{text[:_FAR]}"):
         # Characters that one pattern takes for letters and another for nothing: a code ends where its line ends.
-        words = [match.span() for match in _WORD.finditer(source)]
+        words = [match.span() for match in _WORD.finditer(source)] if _may_have_word(source) else []
         if not words:
             continue
         for code, score in _scored(source, words):
             found[code] = max(score, found.get(code, 0.0))
     return tuple(sorted(found, key=lambda code: -found[code])[:CODE_LIMIT])
+
+
+def _may_have_word(source: str) -> bool:
+    """Whether it is worth while to look."""
+    lower = source.lower()
+    return not source.isascii() or any(stem in lower for stem in _STEMS)
 
 
 def _scored(source: str, words: list[tuple[int, int]]) -> Iterator[tuple[str, float]]:
