@@ -200,13 +200,13 @@ def test_it_ends_in_the_midst_of_work(store: Store, odd_script: Path) -> None:
     put(store, mail(body="STALL"))
     asked = threading.Event()
     indexer = Indexer(store, script=odd_script)
-    read = store.raw
+    read = store.not_indexed
 
-    def noting(id_: int) -> bytes:
+    def noting(limit: int, small: int) -> tuple[tuple[int, int, bytes | None], ...]:
         asked.set()
-        return read(id_)
+        return read(limit, small)
 
-    store.raw = noting  # type: ignore[method-assign]
+    store.not_indexed = noting  # type: ignore[method-assign]
     indexer.start()
     assert asked.wait(PATIENCE)
     indexer.close()

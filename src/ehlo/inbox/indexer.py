@@ -38,6 +38,8 @@ log = logging.getLogger("ehlo.inbox")
 
 BATCH = 64
 BATCH_OCTETS = 1 << 20
+SMALL = BATCH_OCTETS // BATCH
+"""Octets of a message that is read together with others."""
 _SCRIPT = Path(__file__).with_name("worker.py")
 _PAUSE = 1.0
 _START = 60.0
@@ -118,7 +120,7 @@ class Indexer:
     def _index_some(self) -> int:
         """Index a batch; how many waited for it."""
         process = self._process()
-        waiting = self._store.not_indexed(0, self._batch)
+        waiting = self._store.not_indexed(self._batch, SMALL)
         if not waiting or process is None:
             return 0
         if not process.is_ready():
@@ -138,16 +140,17 @@ class Indexer:
             self._closing.wait(_PAUSE)
         return len(waiting)
 
-    def _collect(self, waiting: Sequence[tuple[int, int]]) -> list[_Task]:
+    def _collect(self, waiting: Sequence[tuple[int, int, bytes | None]]) -> list[_Task]:
         """A batch of those: as many as are small together, or a large one alone.  What is deleted is left out."""
         batch: list[_Task] = []
         octets = 0
-        for id_, size in waiting:
+        for id_, size, maybe_raw in waiting:
             octets += size
             if batch and octets > BATCH_OCTETS:
                 break
             with suppress(NoSuchMessage):
-                batch.append(_Task(id_, size, self._store.raw(id_) if size <= BATCH_OCTETS else None))
+                has_to_read = maybe_raw is None and size <= BATCH_OCTETS
+                batch.append(_Task(id_, size, self._store.raw(id_) if has_to_read else maybe_raw))
         return batch
 
     def _process(self) -> WorkerProcess | None:
@@ -173,6 +176,7 @@ class Indexer:
             for task in batch:
                 yield task.id, process.receive()
                 answered += 1
+            process.expect_nothing()
             self._batch = min(BATCH, 2 * self._batch)
         except NoSuchMessage:  # deleted while it was sent: the process waits for the rest of it
             self._drop_process()
@@ -251,10 +255,7 @@ class WorkerProcess:
         """The next answer.  EOFError if none comes; ValueError if it is none."""
         self._expect_something(self._seconds)
         (length,) = COUNT.unpack(self._read(COUNT.size))
-        answer = rows.ParsedRow(*json.loads(self._read(length)))
-        with self._condition:
-            self._maybe_deadline = None
-        return answer
+        return rows.ParsedRow(*json.loads(self._read(length)))
 
     def _read(self, size: int) -> bytes:
         data = self._stdout.read(size)
@@ -286,10 +287,17 @@ class WorkerProcess:
         with suppress(OSError):  # there may be something that was not sent yet
             self._stdin.close()
 
+    def expect_nothing(self) -> None:
+        """It has been asked nothing, and may be silent."""
+        with self._condition:
+            self._maybe_deadline = None
+
     def _expect_something(self, seconds: float) -> None:
         with self._condition:
-            self._maybe_deadline = time.monotonic() + seconds
-            self._condition.notify()
+            maybe_before, self._maybe_deadline = self._maybe_deadline, time.monotonic() + seconds
+            # Whoever watches has not to wake for a later one than the one that he waits for.
+            if maybe_before is None or self._maybe_deadline < maybe_before:
+                self._condition.notify()
 
     def _watch_over(self) -> None:
         with self._condition:

@@ -189,11 +189,14 @@ class Reader:
         is_container = any(other.parent == index for other in parts)
         return body if is_container else decode_body(body, part.encoding)
 
-    def not_indexed(self, after: int, limit: int) -> tuple[tuple[int, int], ...]:
-        """Ids and sizes of the first messages above ``after`` that are to be looked into."""
+    def not_indexed(self, limit: int, small: int) -> tuple[tuple[int, int, bytes | None], ...]:
+        """Ids and sizes of the first messages that are to be looked into, and the octets of those up to ``small``."""
+        octets = f"(SELECT data FROM chunks WHERE chunks.id = content << {CHUNK_BITS})"  # noqa: S608
         with self.connection() as connection:
             found = connection.execute(
-                "SELECT id, size FROM messages WHERE is_indexed = 0 AND id > ? ORDER BY id LIMIT ?", (after, limit)
+                f"SELECT id, size, CASE WHEN size <= ? THEN {octets} END"  # noqa: S608
+                " FROM messages WHERE is_indexed = 0 ORDER BY id LIMIT ?",
+                (min(small, CHUNK), limit),
             )
             return tuple(found)
 
