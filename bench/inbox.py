@@ -1,9 +1,11 @@
 """The inbox under load: how fast mail goes in while somebody looks, and how fast it is found and opened after that.
 
     python -m bench.inbox [--messages 10000] [--connections 8] [--size 1024] [--store FILE] [--pipelined] [--uvloop]
+                          [--browser]
 
-The server is a process of its own.  This one sends, and is the page as well: it holds the stream of events open and
-asks for the list again and again.  Every id that was acknowledged is looked for at the end.
+The server is a process of its own, which writes a line for each message, as ``ehlo catch`` does.  This one sends, and
+is the page as well: it holds the stream of events open and asks for the list again and again.  With ``--browser`` a
+Chromium shows the real page instead.  Every id that was acknowledged is looked for at the end.
 """
 
 from __future__ import annotations
@@ -12,19 +14,21 @@ import argparse
 import asyncio
 import http.client
 import json
+import os
 import socket
 import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote, urlsplit
 
 from bench import load
+from bench.inbox_browser import Chromium, cpu_seconds, find_chromium
 
 GOAL_RATE = 1000
 GOAL_MILLISECONDS = 50.0
@@ -59,6 +63,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--store", type=Path, metavar="FILE", help="a file, else a private store")
     parser.add_argument("--pipelined", action="store_true", help="MAIL, RCPT and DATA in one go, as Postfix does")
     parser.add_argument("--uvloop", action="store_true", help="the server on uvloop")
+    parser.add_argument("--browser", action="store_true", help="show the page in Chromium ($CHROMIUM)")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -66,13 +71,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 # The server's process
 
 
-async def serve(store_path: Path | None) -> None:
-    """Serve until the parent closes our input; say where on the first line."""
-    from ehlo.inbox.server import InboxServer  # noqa: PLC0415 - the client does without it
+async def serve(store_path: Path | None, terminal: TextIO) -> None:
+    """Serve until the parent closes our input; say where on the first line.  Messages are shown on ``terminal``."""
+    from ehlo.cli.catch import Printer  # noqa: PLC0415 - the client does without it
+    from ehlo.inbox.server import InboxServer  # noqa: PLC0415
     from ehlo.inbox.store import Store  # noqa: PLC0415
 
     with closing(Store(store_path)) as store:
-        async with InboxServer(store, smtp=(None, 0), web=(None, 0)) as server:
+        printer = Printer(terminal, is_brief=True)
+        async with InboxServer(store, smtp=(None, 0), web=(None, 0), observer=printer) as server:
             smtp = server.addresses[0][1]
             print(json.dumps({"smtp": smtp, "web": server.web_url}), flush=True)
             await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -113,7 +120,7 @@ class Page:
         self._events = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         self._events.connect()
         self._socket = self._events.sock
-        self._events.request("GET", "/api/v1/events")
+        self._events.request("GET", "/api/v1/events?together=1")
         self._stream = self._events.getresponse()
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._listen, self._poll)]
         for thread in self._threads:
@@ -122,7 +129,9 @@ class Page:
     def _listen(self) -> None:
         with suppress(ConnectionError):
             for line in self._stream:
-                self.arrived += line.startswith(b"event: message")
+                if line.startswith(b"data: ["):
+                    told = json.loads(line.removeprefix(b"data: "))
+                    self.arrived += sum(len(data["ids"]) for name, data in told if name == "message")
 
     def _poll(self) -> None:
         with closing(Web(self._url)) as web:
@@ -147,6 +156,16 @@ class Page:
         self._stream.close()
         self._events.close()
         self._socket.close()
+
+
+def show(url: str, *, has_browser: bool) -> Page | Chromium:
+    """The page, in a browser or its stand-in.  ``FileNotFoundError`` where there is no browser."""
+    if not has_browser:
+        return Page(url)
+    program = find_chromium()
+    if program is None:
+        raise FileNotFoundError("there is no Chromium: say in CHROMIUM where it is")
+    return Chromium(program, url)
 
 
 def send(port: int, options: argparse.Namespace) -> tuple[float, list[float]]:
@@ -206,44 +225,52 @@ def measure(options: argparse.Namespace, where: dict[str, Any], pid: int) -> lis
     """Do it all; the report."""
     web = Web(where["web"])
     before = web.get("messages?limit=1")["total"]
-    page = Page(where["web"])
-    took, seconds = send(where["smtp"], options)
-    sent = len(seconds)
-    late = page.wait_for(sent)
-    page.close()
-    rate = sent / took
-    rows = [
-        Row("messages a second, with the page open", f"{rate:.0f}", rate < GOAL_RATE),
-        Row("a message, median and 99 %", "{:.1f} {:.1f} ms".format(*_median_and_p99(seconds))),
-        Row("list while it runs, median and 99 %", "{:.1f} {:.1f} ms".format(*_median_and_p99(page.listed or [0.0]))),
-        Row("seen by the page's stream", str(page.arrived), page.arrived != sent),
-        Row("the last of them, after the last was sent", f"{late * 1000:.0f} ms"),
-        Row("looked into after the last arrived", f"{wait_until_indexed(web):.1f} s"),
-    ]
-    listed = web.get("messages?limit=1")
-    missing = before + sent - listed["total"]
+    with closing(show(where["web"], has_browser=options.browser)) as page:
+        rows = measure_arrival(options, where["smtp"], web, page, pid)
+    newest = web.get("messages?limit=1")
+    sent = options.messages // options.connections * options.connections
+    missing = before + sent - newest["total"]
     rows.append(Row("missing", str(missing), missing != 0))
-    newest = listed["messages"][0]["id"]
-    paths = {f"search {query}" if query else "list": f"messages?limit=50&q={quote(query)}" for query in QUERIES}
-    paths |= {"open": f"messages/{newest}", "next page": f"messages?limit=50&before={newest - sent // 2}"}
-    for name, path in paths.items():
-        median, worst = milliseconds(web, path)
-        rows.append(Row(name, f"{median:.1f} {worst:.1f} ms", median >= GOAL_MILLISECONDS))
+    rows += measure_reading(web, newest["messages"][0]["id"], sent)
     used = memory(pid)
     rows.append(Row("memory of the server", "?" if used is None else f"{used:.0f} MB"))
     web.close()
     return rows
 
 
-def cpu_time(count: int) -> list[Row]:
-    """What the processes that have ended took: not so much a matter of who else uses the machine."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return []
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+def measure_arrival(
+    options: argparse.Namespace, port: int, web: Web, page: Page | Chromium, server_pid: int
+) -> list[Row]:
+    """Send, and see it arrive."""
+    pids = {"the server": server_pid} | ({"Chromium": page.pid} if isinstance(page, Chromium) else {})
+    before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    took, seconds = send(port, options)
+    rate = len(seconds) / took
+    late = page.wait_for(len(seconds))
+    lag = wait_until_indexed(web)
+    cpu = {name: (cpu_seconds(pid) - before[name]) / len(seconds) for name, pid in pids.items()}
+    rows = [
+        Row("messages a second, with the page open", f"{rate:.0f}", rate < GOAL_RATE),
+        Row("a message, median and 99 %", "{:.1f} {:.1f} ms".format(*_median_and_p99(seconds))),
+        Row("the last on the page after it was sent", f"{late * 1000:.0f} ms"),
+        Row("looked into after the last arrived", f"{lag:.1f} s"),
+        *(Row(f"CPU of {name}, a message", f"{used * 1e6:.0f} µs") for name, used in cpu.items()),
+    ]
+    if isinstance(page, Page):
+        listed = "{:.1f} {:.1f} ms".format(*_median_and_p99(page.listed or [0.0]))
+        rows.append(Row("list while it runs, median and 99 %", listed))
+        rows.append(Row("seen by the page's stream", str(page.arrived), page.arrived != len(seconds)))
+    return rows
+
+
+def measure_reading(web: Web, newest: int, sent: int) -> list[Row]:
+    """List, search and open."""
+    paths = {f"search {query}" if query else "list": f"messages?limit=50&q={quote(query)}" for query in QUERIES}
+    paths |= {"open": f"messages/{newest}", "next page": f"messages?limit=50&before={newest - sent // 2}"}
+    figures = {name: milliseconds(web, path) for name, path in paths.items()}
     return [
-        Row("CPU of the server and its processes, a message", f"{(used.ru_utime + used.ru_stime) / count * 1e6:.0f} µs")
+        Row(name, f"{median:.1f} {worst:.1f} ms", median >= GOAL_MILLISECONDS)
+        for name, (median, worst) in figures.items()
     ]
 
 
@@ -256,12 +283,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 if a goal is missed."""
     options = parse(arguments)
     if options.serve:
+        run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
         if options.uvloop:
-            import uvloop  # noqa: PLC0415 - when asked for
-
-            uvloop.run(serve(options.store))
-        else:
-            asyncio.run(serve(options.store))
+            from uvloop import run  # noqa: PLC0415 - when asked for
+        with Path(os.devnull).open("w", encoding="utf-8") as terminal:
+            run(serve(options.store, terminal))
         return 0
     command = [sys.executable, "-m", "bench.inbox", "--serve", *(["--uvloop"] if options.uvloop else [])]
     if options.store:
@@ -272,7 +298,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = json.loads(process.stdout.readline())
         rows = measure(options, where, process.pid)
         process.stdin.close()
-    rows += cpu_time(options.messages)
     for row in rows:
         print(f"{row.what:45} {row.figure:>18}{'   GOAL MISSED' if row.is_missed else ''}")
     return int(any(row.is_missed for row in rows))
