@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 
-from ehlo.report.dialogue import RIGHT, Dialogue, spoken
-from ehlo.report.finding import Found, Rule, Severity
+from ehlo.report.dialogue import RIGHT, Dialogue, Exchange, spoken
+from ehlo.report.finding import Found, Rule, Severity, quoted
 
-_FULL_NAME = re.compile(r"(?:[^\s.]+\.)+[^\s.]+")
-_LITERAL = re.compile(r"\[[^\[\]\s]+\]")
+# RFC 5321 §4.1.2: Domain = sub-domain *("." sub-domain); sub-domain = Let-dig [Ldh-str].  A full one has a dot.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_FULL_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 # RFC 5321 §4.1.1.2 and §4.1.1.3: no space on either side of the colon, and angle brackets around the path.
 _PATH = re.compile(r"(?:FROM|TO):<[^<>]*>(?: .*)?", re.IGNORECASE)
 _SIZE = re.compile(r"\bSIZE=([0-9]+)", re.IGNORECASE)
 _OCTETS = re.compile(r"([0-9]+) octets of mail data")
 _UNDOUBLED_DOT = "a dot at the beginning of a line was not doubled, and is lost"
-# RFC 2920 §3.1: what may only be the last in a group; RFC 3207 §4 and RFC 4954 §4 say it of theirs.
+# RFC 2920 §3.1: what may only be the last in a group; RFC 3207 §4 says it of STARTTLS.
 _LAST_IN_GROUP = frozenset({"EHLO", "DATA", "VRFY", "EXPN", "TURN", "QUIT", "NOOP", "STARTTLS"})
 _CLEAR_PASSWORDS = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})
 _SYNTAX_CODES = frozenset({"500", "501", "502", "504", "555"})
@@ -24,46 +26,77 @@ _SYNTAX_CODES = frozenset({"500", "501", "502", "504", "555"})
 def _early_talker(dialogue: Dialogue) -> Iterator[Found]:
     first = dialogue.exchanges[:1]
     if dialogue.greeting is not None and first and first[0].is_ahead:
-        yield Found(first[0].place, "was sent before the server had greeted")
+        yield Found(first[0].place, "was sent before the server had greeted: wait for its 220")
 
 
 def _helo(dialogue: Dialogue) -> Iterator[Found]:
     first = dialogue.of("HELO", "EHLO", "LHLO")[:1]
     if first and first[0].verb == "HELO":
-        yield Found(first[0].place, "is HELO, which offers no extension: no TLS, no AUTH, no 8BITMIME")
+        yield Found(first[0].place, "asks for no extension, so for no TLS, no AUTH and no 8BITMIME: say EHLO")
 
 
 def _helo_name(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.of("HELO", "EHLO", "LHLO"):
-        name = one.arg.strip()
-        if not (_FULL_NAME.fullmatch(name) or _LITERAL.fullmatch(name)):
-            yield Found(one.place, "does not name the client by a full domain or an address in brackets")
+        problem = _problem_of_name(one.arg.strip())
+        if problem:
+            yield Found(one.place, problem)
             return
+
+
+def _problem_of_name(name: str) -> str:
+    """What is wrong with a client's name; "" if nothing is."""
+    is_literal = name.startswith("[") and name.endswith("]")
+    address = name[1:-1] if is_literal else name
+    is_tagged = is_literal and address.lower().startswith("ipv6:")
+    maybe_right = _literal_of(address[5:] if is_tagged else address)
+    if maybe_right is not None:
+        is_right = name.lower() == maybe_right.lower()
+        return "" if is_right else f"has an address that is not written as a literal: say {maybe_right}"
+    if is_literal or not _FULL_NAME.fullmatch(name):
+        return "does not say who the client is: say its full domain name, or its address, as [192.0.2.1]"
+    return ""
+
+
+def _literal_of(address: str) -> str | None:
+    """RFC 5321 §4.1.3: an address as a literal; None if it is none."""
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        return None
+    return f"[{address}]" if version == 4 else f"[IPv6:{address}]"
 
 
 def _no_ehlo_after_starttls(dialogue: Dialogue) -> Iterator[Found]:
     for one, then in zip(dialogue.exchanges, dialogue.exchanges[1:], strict=False):
         if one.verb == "STARTTLS" and one.code == "220" and then.verb not in {"EHLO", "LHLO", "QUIT"}:
-            yield Found(then.place, "follows STARTTLS, and what was offered before TLS counts no more")
+            yield Found(then.place, "follows STARTTLS, and what was offered before TLS counts no more: say EHLO again")
 
 
 def _out_of_order(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.exchanges:
         # A group that was sent before its RCPT was refused is no mistake of the client (RFC 2920 §3.1).
         if one.code == "503" and not one.is_ahead and not one.is_fault:
-            yield Found(one.place, f"came out of order: {ascii(one.replies[-1])[1:-1]}")
+            yield Found(
+                one.place,
+                f"came out of order, and got {quoted(one.replies[-1])}: say EHLO, MAIL, RCPT and DATA in this order",
+            )
 
 
 def _bad_syntax(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.exchanges:
         if one.code in _SYNTAX_CODES and not one.is_fault and one.verb not in {"EHLO", "HELP", "VRFY", "EXPN"}:
-            yield Found(one.place, f"was not understood: {ascii(one.replies[-1])[1:-1]}")
+            yield Found(
+                one.place, f"was not understood, and got {quoted(one.replies[-1])}: use what EHLO offers, in its syntax"
+            )
 
 
 def _path_syntax(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.of("MAIL", "RCPT"):
         if not _PATH.fullmatch(one.arg.rstrip()):
-            yield Found(one.place, "is not FROM:<address> or TO:<address>, without a space behind the colon")
+            yield Found(
+                one.place,
+                "is not written as FROM:<address> or TO:<address>: add brackets, and leave out spaces around the colon",
+            )
 
 
 def _reply_ignored(dialogue: Dialogue) -> Iterator[Found]:
@@ -71,9 +104,11 @@ def _reply_ignored(dialogue: Dialogue) -> Iterator[Found]:
     accepted = 0
     for one in dialogue.exchanges:
         if one.verb in {"DATA", "BDAT"} and not one.is_ahead and may_go_on and not accepted:
-            yield Found(one.place, "was sent although no recipient had been accepted")
+            yield Found(
+                one.place, "was sent although no recipient had been accepted: give up after the last RCPT is refused"
+            )
         elif one.verb in {"RCPT", "DATA", "BDAT"} and not one.is_ahead and not may_go_on:
-            yield Found(one.place, "was sent although MAIL had been refused")
+            yield Found(one.place, "was sent although MAIL had been refused: give up when it is")
         if one.verb == "MAIL":
             may_go_on, accepted = not one.is_refused, 0
         elif one.verb == "RCPT" and not one.is_refused:
@@ -82,8 +117,13 @@ def _reply_ignored(dialogue: Dialogue) -> Iterator[Found]:
 
 def _goes_on_after_421(dialogue: Dialogue) -> Iterator[Found]:
     for one, then in zip(dialogue.exchanges, dialogue.exchanges[1:], strict=False):
-        if one.code == "421" and not then.is_ahead:
-            yield Found(then.place, "was sent after 421, which closes the session")
+        if one.code == "421" and not _is_belated(one) and then.verb != "QUIT" and not then.is_ahead:
+            yield Found(then.place, "was sent after 421, which closes the session: leave, and come again later")
+
+
+def _is_belated(one: Exchange) -> bool:
+    """Whether the command had its reply before the last line, which the client reads after its next command (§3.8)."""
+    return any(reply[:1] != "3" and reply[3:4] != "-" for reply in one.replies[:-1])
 
 
 def _pipelined_too_far(dialogue: Dialogue) -> Iterator[Found]:
@@ -91,32 +131,37 @@ def _pipelined_too_far(dialogue: Dialogue) -> Iterator[Found]:
         # What follows the content of DATA begins a group (RFC 2920 §3.1); only after a refused DATA it came too early.
         has_content = one.verb == "DATA" and one.replies[:1] and one.replies[0].startswith("354")
         if then.is_ahead and one.verb in _LAST_IN_GROUP and not has_content:
-            yield Found(then.place, f"was sent before the reply to {one.verb}, which must be the last of its group")
+            yield Found(
+                then.place, f"was sent before the reply to {one.verb}, which must be the last of its group: wait for it"
+            )
 
 
 def _no_pipelining_offered(dialogue: Dialogue) -> Iterator[Found]:
     offered = any("PIPELINING" in reply.upper() for one in dialogue.of("EHLO", "LHLO") for reply in one.replies)
     ahead = [one for one in dialogue.exchanges[1:] if one.is_ahead]
     if ahead and not offered:
-        yield Found(ahead[0].place, "was sent before the reply to the one before, and PIPELINING was not offered")
+        yield Found(
+            ahead[0].place,
+            "was sent before the reply to the one before, and PIPELINING was not offered: wait for each reply",
+        )
 
 
 def _no_quit(dialogue: Dialogue) -> Iterator[Found]:
     last = dialogue.exchanges[-1:]
     if last and last[0].verb != "QUIT" and last[0].code != "421" and not last[0].is_fault:
-        yield Found(last[0].place, "was the last: the client left without QUIT")
+        yield Found(last[0].place, "was the last command: say QUIT before you close")
 
 
 def _clear_password(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.of("AUTH"):
         if not dialogue.has_tls and one.arg.split(" ")[0].upper() in _CLEAR_PASSWORDS:
-            yield Found(one.place, "sends a password that anybody on the way can read: TLS was not on")
+            yield Found(one.place, "sends a password that anybody on the way can read: say STARTTLS before")
 
 
 def _starttls_unused(dialogue: Dialogue) -> Iterator[Found]:
     offered = any(reply[4:].upper().startswith("STARTTLS") for one in dialogue.of("EHLO") for reply in one.replies)
     if offered and not dialogue.of("STARTTLS"):
-        yield Found("", "the server offered STARTTLS, and the client did not use it")
+        yield Found("", "the server offered STARTTLS and the client sent without: say it before MAIL")
 
 
 def _size(dialogue: Dialogue) -> Iterator[Found]:
@@ -128,13 +173,16 @@ def _size(dialogue: Dialogue) -> Iterator[Found]:
         for note in one.notes:
             sent = _OCTETS.fullmatch(note)
             if sent is not None and maybe_said is not None and int(sent[1]) > maybe_said:
-                yield Found(one.place, f"brought {sent[1]} octets, and MAIL had said SIZE={maybe_said}")
+                yield Found(
+                    one.place,
+                    f"brought {sent[1]} octets, and MAIL had said SIZE={maybe_said}: count the octets as they are sent",
+                )
 
 
 def _undoubled_dot(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.exchanges:
         if _UNDOUBLED_DOT in one.notes:
-            yield Found(one.place, _UNDOUBLED_DOT)
+            yield Found(one.place, f"{_UNDOUBLED_DOT}: double every dot that begins a line")
 
 
 def _utf8_address(dialogue: Dialogue) -> Iterator[Found]:
@@ -143,7 +191,7 @@ def _utf8_address(dialogue: Dialogue) -> Iterator[Found]:
         if one.verb == "MAIL":
             may_have = "SMTPUTF8" in one.arg.upper().split()
         if not one.arg.isascii() and not may_have:
-            yield Found(one.place, "has an address that is not ASCII, and MAIL had no SMTPUTF8")
+            yield Found(one.place, "has an address that is not ASCII, and MAIL did not say SMTPUTF8: say it")
 
 
 def _same_recipient(dialogue: Dialogue) -> Iterator[Found]:
@@ -152,7 +200,7 @@ def _same_recipient(dialogue: Dialogue) -> Iterator[Found]:
         if one.verb == "MAIL":
             seen.clear()
         elif one.arg in seen:
-            yield Found(one.place, "names a recipient for the second time in one transaction")
+            yield Found(one.place, "names a recipient again, who may get the message twice: name each once")
         else:
             seen.add(one.arg)
 
@@ -174,7 +222,7 @@ RULES: tuple[Rule[Dialogue], ...] = (
         "early-talker",
         Severity.ERROR,
         "The client waits for the greeting",
-        "RFC 5321 §3.1, §4.3.1",
+        "RFC 5321 §4.3.1, §3.2",
         _early_talker,
         RIGHT,
         spoken("S: 220 mx.receiver.example ESMTP", "C! EHLO client.sender.example", "S: 250 mx.receiver.example"),
@@ -183,7 +231,7 @@ RULES: tuple[Rule[Dialogue], ...] = (
         "helo",
         Severity.WARNING,
         "The client says EHLO",
-        "RFC 5321 §3.2",
+        "RFC 5321 §4.1.1.1, §3.2",
         _helo,
         RIGHT,
         spoken(_HELLO[0], "C: HELO client.sender.example", "S: 250 mx.receiver.example", *_QUIT),
@@ -192,7 +240,7 @@ RULES: tuple[Rule[Dialogue], ...] = (
         "helo-name",
         Severity.WARNING,
         "The client names itself by a full domain or an address literal",
-        "RFC 5321 §4.1.1.1, §2.3.5",
+        "RFC 5321 §4.1.1.1, §4.1.2, §4.1.3",
         _helo_name,
         spoken(_HELLO[0], "C: EHLO [192.0.2.1]", "S: 250 mx.receiver.example", *_QUIT),
         spoken(_HELLO[0], "C: EHLO localhost", "S: 250 mx.receiver.example", *_QUIT),
@@ -219,7 +267,7 @@ RULES: tuple[Rule[Dialogue], ...] = (
         "not-understood",
         Severity.ERROR,
         "Commands and their parameters are known to the server",
-        "RFC 5321 §4.1.1, §4.1.1.11",
+        "RFC 5321 §4.3.2, §4.1.1.11",
         _bad_syntax,
         RIGHT,
         spoken(*_OFFER, "C: MAIL FROM:<anna@sender.example> X=1", "S: 555 5.5.4 Parameter not known", *_QUIT),
@@ -237,7 +285,7 @@ RULES: tuple[Rule[Dialogue], ...] = (
         "reply-ignored",
         Severity.ERROR,
         "The client goes on only after a yes",
-        "RFC 5321 §4.1.4, §4.2",
+        "RFC 5321 §3.3, §4.1.4",
         _reply_ignored,
         RIGHT,
         spoken(*_OFFER, *_MAIL, *_RCPT[:1], "S: 550 5.1.1 Unknown", *_DATA[:1], "S: 503 5.5.1 Say RCPT first", *_QUIT),
@@ -300,7 +348,7 @@ RULES: tuple[Rule[Dialogue], ...] = (
         "wrong-size",
         Severity.WARNING,
         "A message is no larger than MAIL said",
-        "RFC 1870 §6.2, §6.3",
+        "RFC 1870 §6.3, which allows it, and the server to refuse",
         _size,
         RIGHT,
         spoken(*_OFFER, *_MAIL, *_RCPT, *_DATA[:2], "-: 101 octets of mail data", *_DATA[3:], *_QUIT),
@@ -327,7 +375,7 @@ RULES: tuple[Rule[Dialogue], ...] = (
         "doubled-recipient",
         Severity.NOTICE,
         "A recipient is named once",
-        "RFC 5321 §4.1.1.3",
+        "RFC 5321 §4.1.1.3, which does not forbid it",
         _same_recipient,
         RIGHT,
         spoken(*_OFFER, *_MAIL, *_RCPT, *_RCPT, *_DATA, *_QUIT),

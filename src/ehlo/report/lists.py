@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ehlo.report.examples import mail
-from ehlo.report.finding import Found, Rule, Severity
+from ehlo.report.finding import Found, Rule, Severity, quoted
 
 if TYPE_CHECKING:
     from ehlo.report.mail import Mail
@@ -31,16 +31,19 @@ def _is_bulk(mail: Mail) -> bool:
 
 def _no_unsubscribe(mail: Mail) -> Iterator[Found]:
     if _is_bulk(mail) and mail.first("List-Unsubscribe") is None:
-        yield Found("header", "is mail to many and has no List-Unsubscribe field")
+        yield Found(
+            "header",
+            "is mail to many and has no List-Unsubscribe field: add <https://...> and <mailto:...> that end it",
+        )
 
 
 def _bad_unsubscribe(mail: Mail) -> Iterator[Found]:
     for one in mail.all("List-Unsubscribe"):
         uris = _URI.findall(one.value)
         if not uris:
-            yield Found(one.place, "has no URI in angle brackets")
+            yield Found(one.place, "has no URI in angle brackets: write <https://...>, <mailto:...>")
         elif not all(_SCHEME.fullmatch(uri.strip()) for uri in uris):
-            yield Found(one.place, "has something in angle brackets that is no URI")
+            yield Found(one.place, "has something in angle brackets that is no URI: write <https://...>, <mailto:...>")
 
 
 def _no_one_click(mail: Mail) -> Iterator[Found]:
@@ -48,16 +51,17 @@ def _no_one_click(mail: Mail) -> Iterator[Found]:
     # Not of a list for discussion, where everybody writes: RFC 8058 is about mail from one to many.
     if one is not None and mail.first("List-Unsubscribe-Post") is None and mail.first("List-Post") is None:
         yield Found(
-            one.place, "has no List-Unsubscribe-Post beside it, so readers offer no button that does it at once"
+            one.place,
+            f"has no List-Unsubscribe-Post beside it: add {_ONE_CLICK}, for a button that does it at once",
         )
 
 
 def _bad_one_click(mail: Mail) -> Iterator[Found]:
     for one in mail.all("List-Unsubscribe-Post"):
         if "".join(one.value.split()) != _ONE_CLICK:
-            yield Found(one.place, f"is not {_ONE_CLICK}")
+            yield Found(one.place, f"is {quoted(one.value)}: write {_ONE_CLICK}")
         elif not any(uri.lower().startswith("https:") for uri in _uris(mail)):
-            yield Found(one.place, "needs an https URI in List-Unsubscribe")
+            yield Found(one.place, "has no https URI in List-Unsubscribe to send it to: add one there")
 
 
 _URL = "<https://sender.example/leave?id=1>, <mailto:leave@sender.example>"
