@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from functools import cache
 
 import dkim
@@ -8,9 +9,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ehlo.report.authentication import authenticate
-from ehlo.report.dns import Zone
-from ehlo.report.examples import mail
+from ehlo.report import Severity
+from ehlo.report.authentication import AUTHENTICATION_NAMES, authenticate
+from ehlo.report.dns import DNSFailure, Kind, Zone
+from ehlo.report.examples import added, mail
 from ehlo.report.mail import Mail
 
 ADDRESS = "192.0.2.1"
@@ -83,6 +85,91 @@ def test_without_an_address_spf_is_left_out() -> None:
 
     assert result.maybe_spf is None
     assert result.findings == ()
+
+
+def text_of(one: Mail, zone: Zone, rule: str) -> str:
+    (finding,) = [found for found in authenticate(one, zone).findings if found.rule == rule]
+    return finding.text
+
+
+KEY = "one._domainkey.sender.example"
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ("", f"permerror: there is no key at {KEY}: publish it there as a TXT record"),
+        (f'{KEY} TXT "v=DKIM1; p="', f"permerror: the key at {KEY} is revoked: sign with another, and publish that"),
+        (f'{KEY} TXT "v=spf1 -all"', f"permerror: the record at {KEY} is no key: publish it anew"),
+        (f'{KEY} TXT "v=DKIM1; p=bm8ga2V5"', f"permerror: the record at {KEY} is no key: publish it anew"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_told_apart_from_a_wrong_signature(record: str, text: str) -> None:
+    assert text_of(signed(mail()), Zone(record), "dkim-invalid") == text
+
+
+def test_a_changed_field_is_told_apart_from_a_changed_body() -> None:
+    raw = signed(mail()).raw
+
+    assert text_of(Mail(raw.replace(b"Lunch", b"Lunsj")), zone(), "dkim-invalid").startswith("fail: the signed fields")
+    assert text_of(Mail(raw.replace(b"At one?", b"At two?")), zone(), "dkim-invalid").startswith("fail: the body was")
+
+
+@pytest.mark.parametrize("tag", ["v", "a", "b", "bh", "d", "h", "s"])
+@pytest.mark.parametrize("change", [r"", r"\1?", r"\1ÿ'\""])
+def test_a_broken_signature_is_explained_in_plain_words(tag: str, change: str) -> None:
+    raw = re.sub(rb"([;:\s]%s=)" % tag.encode(), change.encode("latin-1"), signed(mail()).raw, count=1)
+    text = text_of(Mail(raw), zone(), "dkim-invalid")
+
+    assert "b'" not in text
+    assert 'b"' not in text
+
+
+def test_a_silent_dns_accuses_nobody() -> None:
+    class Silent:
+        def lookup(self, name: str, kind: Kind) -> list[str]:
+            raise DNSFailure("timed out")
+
+    fields = {"list_unsubscribe": "<https://sender.example/x>", "list_unsubscribe_post": "List-Unsubscribe=One-Click"}
+    every = [b"from", b"list-unsubscribe", b"list-unsubscribe-post"]
+    findings = authenticate(signed(mail(**fields), include_headers=every), Silent(), maybe_address=ADDRESS).findings
+
+    assert {one.rule for one in findings} == {"dkim-unverified", "spf-temperror", "dmarc-unknown"}
+    assert {one.severity for one in findings} == {Severity.WARNING}
+
+
+def test_a_header_that_is_broken_elsewhere_is_no_obstacle() -> None:
+    assert "dkim-invalid" in rules(Mail(b"Hello there\r\n" + signed(mail()).raw), zone())
+
+
+def test_a_domain_that_is_not_ascii_is_looked_up_as_dns_has_it() -> None:
+    zone = Zone('_dmarc.xn--bcher-kva.example TXT "v=DMARC1; p=reject"')
+
+    found = authenticate(mail(**{"from": "a@bücher.example"}), zone).maybe_dmarc
+
+    assert found is not None
+    assert (found.domain, found.request) == ("xn--bcher-kva.example", "reject")
+
+
+def test_a_from_that_is_repeated_has_no_domain() -> None:
+    assert "dmarc-no-author" in rules(added("From: anna@sender.example"), zone())
+
+
+def test_authors_of_one_domain_have_it() -> None:
+    assert "dmarc-no-author" not in rules(mail(**{"from": "a@sender.example, b@sender.example"}), zone())
+
+
+def test_every_finding_is_one_of_the_names() -> None:
+    everything = Zone(
+        """
+        spf.example TXT "v=spf1 ?all"
+        _dmarc.spf.example TXT "v=DMARC1; p=refuse"
+        """
+    )
+    found = authenticate(Mail(mail().raw, "a@spf.example"), everything, maybe_address=ADDRESS).findings
+
+    assert {one.rule for one in found} <= AUTHENTICATION_NAMES
+    assert "spf-pass" not in AUTHENTICATION_NAMES
 
 
 def test_a_signature_without_from_signs_nothing_that_counts() -> None:

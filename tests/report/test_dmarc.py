@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ehlo.report.dmarc import check_dmarc
+from ehlo.report.dmarc import WALK_LIMIT, check_dmarc
 from ehlo.report.dns import DNSFailure, Kind, Zone
 
 ZONE = Zone(
@@ -12,6 +12,15 @@ ZONE = Zone(
     _dmarc.bank                   TXT "v=DMARC1; p=reject; psd=y"
     _dmarc.two.example            TXT "v=DMARC1; p=reject"
     _dmarc.two.example            TXT "v=DMARC1; p=none"
+    _dmarc.np.example             TXT "v=DMARC1; p=quarantine; sp=none; np=reject"
+    there.np.example              A   192.0.2.1
+    _dmarc.test.example           TXT "v=DMARC1; p=reject; sp=quarantine; t=y"
+    _dmarc.broken.example         TXT "v=DMARC1; p=refuse"
+    _dmarc.reported.example       TXT "v=DMARC1; p=reject; sp=refuse; rua=mailto:d@reported.example"
+    _dmarc.late.example           TXT "p=reject; v=DMARC1"
+    _dmarc.case.example           TXT "v=dmarc1; p=reject"
+    _dmarc.unit.example           TXT "v=DMARC1; p=reject; psd=n"
+    _dmarc.team.unit.example      TXT "v=DMARC1; p=none"
     """
 )
 
@@ -32,6 +41,16 @@ ZONE = Zone(
         ("a.bank", None, ["b.bank"], False, "reject"),
         ("nobody.example", "nobody.example", [], None, "none"),
         ("two.example", "two.example", [], None, "none"),
+        ("np.example", None, [], False, "quarantine"),
+        ("there.np.example", None, [], False, "none"),
+        ("nowhere.np.example", None, [], False, "reject"),
+        ("test.example", None, [], False, "quarantine"),
+        ("news.test.example", None, [], False, "none"),
+        ("broken.example", "broken.example", [], None, "none"),
+        ("reported.example", None, [], False, "none"),
+        ("late.example", "late.example", [], None, "none"),
+        ("case.example", "case.example", [], None, "none"),
+        ("team.unit.example", "mail.unit.example", [], True, "none"),
     ],
 )
 def test_alignment(author: str, spf: str | None, dkim: list[str], passes: bool | None, request_: str) -> None:
@@ -50,4 +69,24 @@ def test_a_silent_dns_decides_nothing() -> None:
     result = check_dmarc("sender.example", "sender.example", [], Silent())
 
     assert result.passes is None
+    assert result.has_failed
     assert result.steps == ("DNS failed: timed out",)
+
+
+def test_a_walk_asks_for_eight_names_at_most() -> None:
+    """The example of RFC 9989 §4.10."""
+    asked = []
+
+    class Nobody:
+        def lookup(self, name: str, kind: Kind) -> list[str]:
+            asked.append(name.removeprefix("_dmarc."))
+            return []
+
+    check_dmarc("a.b.c.d.e.f.g.h.i.j.mail.example.com", None, [], Nobody())
+
+    assert asked == [
+        "a.b.c.d.e.f.g.h.i.j.mail.example.com",
+        *("g.h.i.j.mail.example.com", "h.i.j.mail.example.com", "i.j.mail.example.com", "j.mail.example.com"),
+        *("mail.example.com", "example.com", "com"),
+    ]
+    assert len(asked) == WALK_LIMIT

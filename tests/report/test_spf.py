@@ -69,6 +69,10 @@ def result(record: str, address: str, mail_from: str = "bob@example.com") -> Res
         ("v=spf10 +all", "192.0.2.1", Result.NONE),
         ("something else", "192.0.2.1", Result.NONE),
         ("v=spf1 foo -all", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 +all foo", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 +all ip4:192.0.2", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 +all mx/33", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 +all a//129", "192.0.2.1", Result.PERMERROR),
         ("v=spf1 ip4:192.0.2 -all", "192.0.2.1", Result.PERMERROR),
         ("v=spf1 a/33 -all", "192.0.2.1", Result.PERMERROR),
         ("v=spf1 a/x -all", "192.0.2.1", Result.PERMERROR),
@@ -124,6 +128,12 @@ def test_a_silent_dns_is_an_error_for_now() -> None:
     assert spf.steps == ("DNS failed: timed out",)
 
 
+def test_without_a_domain_there_is_nobody_to_ask() -> None:
+    spf = check_spf("192.0.2.1", "", "", Zone(""))
+
+    assert (spf.result, spf.steps) == (Result.NONE, ("neither MAIL nor HELO has a domain to ask about",))
+
+
 def test_the_steps_explain_the_result() -> None:
     zone = Zone(
         'example.com TXT "v=spf1 include:_spf.example.org ~all"\n_spf.example.org TXT "v=spf1 ip4:192.0.2.140 -all"'
@@ -149,6 +159,12 @@ def test_no_record_breaks_the_check(terms: str, address: str) -> None:
 def test_a_line_of_a_zone_that_is_no_record_is_refused() -> None:
     with pytest.raises(ValueError, match="line 2 is no record"):
         Zone("a.example A 192.0.2.1\nb.example CNAME a.example")
+
+
+@pytest.mark.parametrize("line", ["a.example A nobody", "a.example A 2001:db8::1", "a.example AAAA 192.0.2.1"])
+def test_an_address_of_a_zone_that_is_none_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match=r"line 1 has no IPv[46] address"):
+        Zone(line)
 
 
 def test_a_zone_joins_strings_and_skips_comments() -> None:

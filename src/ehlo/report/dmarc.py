@@ -1,43 +1,56 @@
 """DMARC: what a domain wants done with mail in its name that nobody vouches for, and whether this is such mail.
 
-Knows policies and alignment; SPF and DKIM results are given to it.  The organizational domain is found by a walk up the
-DNS tree (DMARCbis, draft-ietf-dmarc-dmarcbis §4.10), which needs no list of public suffixes.
+Knows policies and alignment; SPF and DKIM results are given to it.  As RFC 9989 has it, which replaced RFC 7489 in May
+2026: the organizational domain is found by a walk up the DNS tree (§4.10), which needs no list of public suffixes.
+Receivers that still go by RFC 7489 may come to another end where the record does not stand at that domain alone.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ehlo.report.dns import DNSFailure, Resolver
+from ehlo.report.dns import DNSFailure, Kind, Resolver
 
 WALK_LIMIT = 8
-"""Names that a walk asks for (DMARCbis §4.10)."""
+"""Names that a walk asks for (RFC 9989 §4.10)."""
 
 
 class Policy(NamedTuple):
-    """A record: where it stands, and its tags in lower case."""
+    """A record: where it stands, and its tags, whose names are in lower case."""
 
     domain: str
     tags: dict[str, str]
 
     @property
-    def request(self) -> str:
-        """What is asked for: none, quarantine or reject."""
-        return self.tags.get("p", "none").lower()
+    def is_valid(self) -> bool:
+        """Whether it has a p, and what p, sp and np say is one of the three requests."""
+        return (
+            "p" in self.tags and {self.tags.get(tag, "none").lower() for tag in ("p", "sp", "np")} <= _REQUESTS.keys()
+        )
+
+    @property
+    def wants_reports(self) -> bool:
+        """Whether it says where reports go; such a record counts as p=none where it is not valid (§4.10.1)."""
+        return ":" in self.tags.get("rua", "")
 
     def is_strict(self, tag: str) -> bool:
         """Whether ``aspf`` or ``adkim`` asks for the very same domain."""
         return self.tags.get(tag, "r").lower() == "s"
 
 
+_REQUESTS = {"none": "none", "quarantine": "none", "reject": "quarantine"}
+"""What may be asked for, and what comes of it in test mode: one level less (§4.7, t)."""
+
+
 class DMARC(NamedTuple):
-    """``passes`` None: there is no policy, or no way to know.  The steps explain it."""
+    """``passes`` None: there is no policy, or no way to know, which ``has_failed`` says.  The steps explain it."""
 
     passes: bool | None
     domain: str
     maybe_policy: Policy | None
     request: str
     steps: tuple[str, ...]
+    has_failed: bool = False
 
 
 def check_dmarc(author_domain: str, maybe_spf_domain: str | None, dkim_domains: list[str], resolver: Resolver) -> DMARC:
@@ -49,8 +62,11 @@ def check_dmarc(author_domain: str, maybe_spf_domain: str | None, dkim_domains: 
         maybe_policy = _policy_of(domain, records)
         if maybe_policy is None:
             return DMARC(None, domain, None, "none", (f"neither {domain} nor a domain above it has a DMARC record",))
-        steps.append(f"_dmarc.{maybe_policy.domain} asks for p={maybe_policy.request}")
-        request = maybe_policy.request if maybe_policy.domain == domain else _below(maybe_policy)
+        if not (maybe_policy.is_valid or maybe_policy.wants_reports):
+            step = f"the record at _dmarc.{maybe_policy.domain} does not ask for none, quarantine or reject"
+            return DMARC(None, domain, maybe_policy, "none", (step,))
+        request, step = _request(maybe_policy, domain, resolver)
+        steps.append(step)
         passes = False
         for how, tag, domains in (("SPF", "aspf", [maybe_spf_domain or ""]), ("DKIM", "adkim", dkim_domains)):
             for one in filter(None, domains):
@@ -62,12 +78,29 @@ def check_dmarc(author_domain: str, maybe_spf_domain: str | None, dkim_domains: 
             if not any(domains):
                 steps.append(f"{how} vouches for nobody")
     except DNSFailure as error:
-        return DMARC(None, domain, None, "none", (*steps, f"DNS failed: {error}"))
+        return DMARC(None, domain, None, "none", (*steps, f"DNS failed: {error}"), has_failed=True)
     return DMARC(passes, domain, maybe_policy, request, tuple(steps))
 
 
-def _below(policy: Policy) -> str:
-    return policy.tags.get("sp", policy.request).lower()
+def _request(policy: Policy, domain: str, resolver: Resolver) -> tuple[str, str]:
+    """§4.10.1: what is asked for mail of this domain, and a step that says so."""
+    where = f"_dmarc.{policy.domain}"
+    if not policy.is_valid:
+        return "none", f"{where} counts as p=none, since it does not ask for none, quarantine or reject"
+    wanted = ["p"]
+    if policy.domain != domain:
+        wanted = ["sp", "p"] if "np" not in policy.tags or _exists(domain, resolver) else ["np"]
+    tag = next(tag for tag in wanted if tag in policy.tags)
+    request = policy.tags[tag].lower()
+    if policy.tags.get("t", "n").lower() == "y" and request != "none":
+        return _REQUESTS[request], f"{where} asks for {tag}={request}, and for one less while it is tested (t=y)"
+    return request, f"{where} asks for {tag}={request}"
+
+
+def _exists(domain: str, resolver: Resolver) -> bool:
+    """§3.2.13 says NXDOMAIN; a name without any of these records is taken for such, since a resolver does not say."""
+    kinds: tuple[Kind, ...] = ("A", "AAAA", "MX", "TXT")
+    return any(resolver.lookup(domain, kind) for kind in kinds)
 
 
 def _record(domain: str, resolver: Resolver) -> Policy | None:
@@ -76,7 +109,7 @@ def _record(domain: str, resolver: Resolver) -> Policy | None:
         for text in resolver.lookup(f"_dmarc.{domain}", "TXT")
         if (tags := _tags(text)).get("v") == "DMARC1" and text.replace(" ", "").startswith("v=DMARC1")
     ]
-    return Policy(domain, found[0]) if len(found) == 1 else None  # several are none (RFC 7489 §6.6.3)
+    return Policy(domain, found[0]) if len(found) == 1 else None  # several are none (§4.10)
 
 
 def _tags(text: str) -> dict[str, str]:

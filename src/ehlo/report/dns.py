@@ -6,6 +6,7 @@ needs dnspython (``pip install 'ehlo[report]'``).
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from typing import Literal, Protocol
 
@@ -48,6 +49,8 @@ class Zone:
                 raise ValueError(f"line {number} is no record of type A, AAAA, MX, PTR or TXT")
             kind = rest[0].upper()
             data = "".join(rest[1:]) if kind == "TXT" else rest[-1].rstrip(".")
+            if kind in {"A", "AAAA"} and not _is_address(data, 4 if kind == "A" else 6):
+                raise ValueError(f"line {number} has no IPv{4 if kind == 'A' else 6} address")
             self._records.setdefault((_name(name), kind), []).append(data)
 
     def lookup(self, name: str, kind: Kind) -> list[str]:
@@ -103,6 +106,13 @@ class Hurried:
         if time.monotonic() >= self._end:
             raise DNSFailure("the time for all questions is over")
         return self._resolver.lookup(name, kind)
+
+
+def _is_address(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
 
 
 def _name(name: str) -> str:

@@ -22,12 +22,15 @@ MX_LIMIT = 10
 """Names of one MX (§4.6.4)."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # RFC 7208 §12: mechanisms have a qualifier or none, and ":" or "/" behind the name; modifiers have "=".
 _MODIFIER = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9._-]*)=(?P<value>.*)")
 _MECHANISM = re.compile(
     r"(?P<qualifier>[+?~-]?)(?P<name>[A-Za-z][A-Za-z0-9]*)(?::(?P<target>[^/]*(?:/(?![0-9/])[^/]*)*))?(?P<cidr>/.*)?"
 )
+_NETWORKS = frozenset({"ip4", "ip6"})
+_NAMES = frozenset({"all", "include", "a", "mx", "ptr", "exists"}) | _NETWORKS
 _CIDR = re.compile(r"(?:/(?P<four>[0-9]{1,2}))?(?://(?P<six>[0-9]{1,3}))?")
 # §7.1: macro-expand = "%{" macro-letter transformers *delimiter "}" / "%%" / "%_" / "%-"
 _MACRO = re.compile(
@@ -63,6 +66,53 @@ class _Broken(Exception):
     """The record breaks a rule: permerror."""
 
 
+def _parse(record: str, domain: str) -> tuple[list[re.Match[str]], str]:
+    """§4.6: the mechanisms of a record and what it redirects to; a mistake anywhere in it breaks it, wherever it is."""
+    mechanisms: list[re.Match[str]] = []
+    modifiers: dict[str, str] = {}
+    for term in record.split()[1:]:
+        modifier = _MODIFIER.fullmatch(term)
+        if modifier is None:
+            mechanisms.append(_mechanism(term, domain))
+            continue
+        name = modifier["name"].lower()
+        if name in modifiers and name in {"redirect", "exp"}:
+            raise _Broken(f"{name}= stands twice in the record of {domain}")
+        modifiers[name] = modifier["value"]
+    return mechanisms, modifiers.get("redirect", "")
+
+
+def _mechanism(term: str, domain: str) -> re.Match[str]:
+    match = _MECHANISM.fullmatch(term)
+    if match is None:
+        raise _Broken(f"{term!a} in the record of {domain} is no term")
+    name = match["name"].lower()
+    if name not in _NAMES:
+        raise _Broken(f"{term!a} in the record of {domain} is not known")
+    if name in _NETWORKS:
+        _network(match)
+    elif name in {"a", "mx"}:
+        _cidr(match["cidr"] or "")
+    return match
+
+
+def _network(mechanism: re.Match[str]) -> Network:
+    """§5.6."""
+    text = mechanism.group().partition(":")[2]
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise _Broken(f"{text!a} is no network") from None
+
+
+def _cidr(text: str) -> re.Match[str]:
+    """§5.3: the lengths of prefixes for IPv4 and IPv6."""
+    match = _CIDR.fullmatch(text)
+    if match is None or int(match["four"] or 0) > 32 or int(match["six"] or 0) > 128:
+        raise _Broken(f"{text!a} is no prefix length")
+    return match
+
+
 @dataclass
 class _Check:
     """One check_host(), with what is counted across includes and redirects."""
@@ -86,60 +136,40 @@ class _Check:
         if len(records) > 1:
             raise _Broken(f"{domain} has {len(records)} SPF records, and one is allowed")
         self.steps.append(f"{domain} has {records[0]}")
-        redirect = ""
-        modifiers: set[str] = set()
-        for term in records[0].split()[1:]:
-            modifier = _MODIFIER.fullmatch(term)
-            if modifier is not None:
-                name = modifier["name"].lower()
-                if name in modifiers and name in {"redirect", "exp"}:
-                    raise _Broken(f"{name}= stands twice in the record of {domain}")
-                modifiers.add(name)
-                redirect = modifier["value"] if name == "redirect" else redirect
-                continue
-            maybe_result = self.of_mechanism(term, domain)
-            if maybe_result is not None:
-                self.steps.append(f"{term} matches {self.address}: {maybe_result}")
-                return maybe_result
+        mechanisms, redirect = _parse(records[0], domain)
+        for mechanism in mechanisms:
+            if self.matches(mechanism, domain):
+                result = _QUALIFIERS[mechanism["qualifier"]]
+                self.steps.append(f"{mechanism.group()} matches {self.address}: {result}")
+                return result
         if redirect:
-            self.count_term()
-            result = self.of_domain(self.expand(redirect, domain))
-            if result is Result.NONE:
-                raise _Broken(f"redirect={redirect} leads to a domain without a record")
-            return result
+            return self.of_other(redirect, domain, f"redirect={redirect}")
         self.steps.append(f"nothing in the record of {domain} matches {self.address}")
         return Result.NEUTRAL
 
-    def of_mechanism(self, term: str, domain: str) -> Result | None:
-        """§5: the result if the term matches, else None."""
-        match = _MECHANISM.fullmatch(term)
-        if match is None:
-            raise _Broken(f"{term!a} in the record of {domain} is no term")
-        name, target, cidr = match["name"].lower(), match["target"], match["cidr"] or ""
-        if name == "all":
-            matches = True
-        elif name in {"ip4", "ip6"}:
-            matches = self.is_in_network(term.partition(":")[2])
-        elif name == "include":
-            self.count_term()
-            result = self.of_domain(self.expand(target or "", domain))
-            if result is Result.NONE:
-                raise _Broken(f"{term} leads to a domain without a record")
-            matches = result is Result.PASS
-        elif name in {"a", "mx", "exists", "ptr"}:
-            self.count_term()
-            name_asked = self.expand(target, domain) if target else domain
-            matches = getattr(self, f"_matches_{name}")(name_asked, cidr)
-        else:
-            raise _Broken(f"{term!a} in the record of {domain} is not known")
-        return _QUALIFIERS[match["qualifier"]] if matches else None
+    def of_other(self, target: str, domain: str, term: str) -> Result:
+        """§5.2, §6.1: the result of a domain that a term names, which must have a record."""
+        self.count_term()
+        result = self.of_domain(self.expand(target, domain))
+        if result is Result.NONE:
+            raise _Broken(f"{term} leads to a domain without a record")
+        return result
 
-    def is_in_network(self, text: str) -> bool:
+    def matches(self, mechanism: re.Match[str], domain: str) -> bool:
+        """§5: whether the client is what a mechanism speaks of."""
+        name, target, cidr = mechanism["name"].lower(), mechanism["target"] or "", mechanism["cidr"] or ""
+        if name == "all":
+            return True
+        if name in _NETWORKS:
+            return self.is_in(_network(mechanism))
+        if name == "include":
+            return self.of_other(target, domain, mechanism.group()) is Result.PASS
+        self.count_term()
+        asked = self.expand(target, domain) if target else domain
+        return bool(getattr(self, f"_matches_{name}")(asked, cidr))
+
+    def is_in(self, network: Network) -> bool:
         """§5.6."""
-        try:
-            network = ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            raise _Broken(f"{text!a} is no network") from None
         return self.address.version == network.version and self.address in network
 
     def _matches_a(self, name: str, cidr: str) -> bool:
@@ -169,15 +199,10 @@ class _Check:
 
     def is_among(self, addresses: list[str], cidr: str) -> bool:
         """§5.3, §5.6: whether the client is in the network of one of these."""
-        match = _CIDR.fullmatch(cidr)
-        if match is None:
-            raise _Broken(f"{cidr!a} is no prefix length")
+        match = _cidr(cidr)
         maybe_length = match["four"] if self.address.version == 4 else match["six"]
         length = self.address.max_prefixlen if maybe_length is None else int(maybe_length)
-        try:
-            return any(self.address in ipaddress.ip_network(f"{one}/{length}", strict=False) for one in addresses)
-        except ValueError:
-            raise _Broken(f"{cidr!a} is no prefix length") from None
+        return any(self.is_in(ipaddress.ip_network(f"{one}/{length}", strict=False)) for one in addresses)
 
     def count_term(self) -> None:
         """§4.6.4."""
@@ -234,8 +259,10 @@ def check_spf(address: str, mail_from: str, helo: str, resolver: Resolver) -> SP
     client = ipaddress.ip_address(address)
     maybe_mapped = client.ipv4_mapped if client.version == 6 else None
     check = _Check(maybe_mapped or client, sender, helo, resolver)
+    if "." not in domain:
+        return SPF(Result.NONE, domain, ("neither MAIL nor HELO has a domain to ask about",))
     try:
-        result = check.of_domain(domain) if "." in domain else Result.NONE
+        result = check.of_domain(domain)
     except _Broken as error:
         check.steps.append(str(error))
         result = Result.PERMERROR
