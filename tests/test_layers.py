@@ -61,11 +61,12 @@ LAYERS[PACKAGE] = {*LAYERS}
 LAYERS["main"] = {*LAYERS}
 CORE = {*LAYERS}  # and nothing in it imports what follows
 LAYERS |= {
-    "report": set(),
-    "inbox": CORE - {"main"} | {"report"},
+    "mime": set(),
+    "report": {"mime"},
+    "inbox": CORE - {"main"} | {"mime", "report"},
     "testing": CORE - {"main"} | {"inbox"},
     "compat": CORE,
-    "cli": CORE | {"inbox", "testing", "compat", "report"},
+    "cli": CORE | {"mime", "inbox", "testing", "compat", "report"},
     "__main__": {"main", "cli"},
 }
 

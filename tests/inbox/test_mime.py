@@ -1,23 +1,13 @@
 from __future__ import annotations
 
-import base64
 from email.message import EmailMessage
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehlo.inbox.mime import (
-    Bounds,
-    Problems,
-    decode_base64,
-    decode_body,
-    decode_text,
-    decode_words,
-    quick_fields,
-    read_header,
-    walk,
-)
+from ehlo.inbox.mime import Bounds, Problems, decode_words, quick_fields, read_header, walk
+from ehlo.mime.encodings import decode_body
 
 
 @pytest.mark.parametrize(
@@ -123,39 +113,6 @@ def test_the_body_of_a_header_that_is_too_long_is_found_wherever_the_limit_cuts_
     found = read_header(raw, 0, len(raw), limit)
     assert raw[found.end :] == b"body\r\n\r\nmore"
     assert 0 < len(found.fields) < 9
-
-
-def test_text_is_decoded_by_what_it_says_or_what_it_is() -> None:
-    assert decode_text(b"caf\xe9", "iso-8859-1") == "café"
-    assert decode_text(b"caf\xe9", "no-such-charset") == "café"
-    assert decode_text(b"caf\xc3\xa9", "ascii") == "café"
-    assert decode_text(b"caf\xc3\xa9", "us-ascii") == "café"
-    assert decode_text(b"\xff\xfe", "utf-8") == "ÿþ"
-    assert decode_text(b"caf\xc3", "utf-8", is_cut=True) == "caf"
-    assert decode_text(b"\x81\xff", None) == "\x81ÿ"
-    assert decode_text(b"a", "base64") == decode_text(b"a", "punycode") == decode_text(b"a", "a\0b") == "a"
-    assert decode_text("é".encode("utf-16"), "utf-16") == "é"
-
-
-@given(
-    st.binary(max_size=100),
-    st.sampled_from(["utf-8", "utf-16", "cp1252", "iso-2022-jp", "gb18030", "x", "hz", "utf-32"]),
-)
-def test_any_octets_are_text_that_can_be_stored(data: bytes, charset: str) -> None:
-    decode_text(data, charset).encode("utf-8")
-
-
-@given(st.binary(max_size=100))
-def test_base64_is_decoded_whatever_is_between(data: bytes) -> None:
-    digits = base64.b64encode(data)
-    assert decode_base64(b"\r\n".join(digits[i : i + 7] for i in range(0, len(digits), 7))) == data
-    assert decode_base64(digits.rstrip(b"=")) == data
-    assert decode_base64(b"!" + digits) == data
-
-
-@given(st.binary(max_size=100), st.sampled_from(["base64", "quoted-printable", "7bit", "x-odd", ""]))
-def test_any_body_is_decoded(data: bytes, encoding: str) -> None:
-    assert isinstance(decode_body(data, encoding), bytes)
 
 
 def kinds(raw: bytes, bounds: Bounds | None = None) -> tuple[list[tuple[str, int | None]], list[str]]:

@@ -17,7 +17,7 @@ from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 
 from ehlo.inbox.html_text import html_to_text
-from ehlo.inbox.mime import spans
+from ehlo.mime.multipart import spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -13,8 +13,8 @@ from email.policy import EmailPolicy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from ehlo.inbox.mime import decode_body
 from ehlo.inbox.parse import parse
+from ehlo.mime.encodings import decode_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable

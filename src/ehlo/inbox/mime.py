@@ -1,4 +1,4 @@
-"""MIME in octets: header fields, parts and where they are, decoding.  Knows no records, no HTML, no meaning.
+"""MIME in octets: header fields, encoded words, parts and where they are.  Knows no records, no HTML, no meaning.
 
 Written for mail of any kind and size: it runs through the octets with ``find``, copies only what it decodes, and takes
 time in proportion to the size times the depth.  Where mail breaks the rules it says so and gives what can be made out;
@@ -8,29 +8,31 @@ it raises nothing.
 from __future__ import annotations
 
 import binascii
-import codecs
 import re
 from dataclasses import dataclass, field
-from email.message import Message
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ehlo.mime.charsets import decode_text
+from ehlo.mime.encodings import decode_base64
+from ehlo.mime.multipart import spans
+from ehlo.mime.parameters import read_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ehlo.mime.parameters import Value
+
 FIELD_LIMIT: Final = 16 * 1024
 """Octets of one header field that are decoded."""
-# The parser of parameters is quadratic in their number.
-PARAMETERS_LIMIT: Final = 1024
 PART_HEADER_LIMIT: Final = 64 * 1024
 _SAMPLE: Final = 64 * 1024
+_NAME_LIMIT: Final = 1024
+_WORD_LIMIT: Final = 200
 
 # RFC 5322 §3.6.8, §4.5.8:  field-name = 1*ftext ; ftext = %d33-57 / %d59-126 ; obs-optional = field-name *WSP ":"
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
-# Python's names of codecs that are slow on input made for it, or made for other things than mail.
-_NO_CHARSETS = {"punycode", "unicode-escape", "raw-unicode-escape", "utf-7", "idna", "undefined"}
 _ENCODED = {"base64", "quoted-printable"}
-_NO_NAMES = {"us-ascii", "ascii", "unknown-8bit", "unknown", "default"}
 
 
 @dataclass(slots=True)
@@ -184,56 +186,6 @@ def _printable(text: str) -> str:
     return "".join(" " if char in "\t\r\n\v\f\0" or "\x1c" <= char <= "\x1f" else char for char in text)
 
 
-# Text
-
-
-def is_charset(name: str) -> bool:
-    """Whether text can be decoded by it."""
-    try:
-        b"a".decode(name, "ignore")  # LookupError also for "zlib" and its like, which are no charsets
-        return codecs.lookup(name).name not in _NO_CHARSETS
-    except (LookupError, ValueError):
-        return False
-
-
-def decode_text(data: bytes, maybe_charset: str | None, *, is_cut: bool = False) -> str:
-    """Text in the charset that it says, or else in UTF-8, Windows' or Latin-1, which anything is.
-
-    ``is_cut``: the last character may lack its end, and is dropped then.
-    """
-    if data.isascii() and maybe_charset is None:
-        return data.decode("ascii")
-    for charset in (maybe_charset, "utf-8", "cp1252"):
-        if charset is None or charset.lower() in _NO_NAMES or not is_charset(charset):
-            continue
-        try:
-            text = codecs.getincrementaldecoder(charset)().decode(data, not is_cut)
-        except (LookupError, ValueError):
-            continue
-        return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")  # no lone surrogates
-    return data.decode("latin-1")
-
-
-def decode_body(data: bytes, encoding: str) -> bytes:
-    """A body without its Content-Transfer-Encoding; as it is for one that is not known."""
-    if encoding == "base64":
-        return decode_base64(data)
-    if encoding == "quoted-printable":
-        return binascii.a2b_qp(data)
-    return data
-
-
-def decode_base64(data: bytes) -> bytes:
-    """Whatever digits there are, decoded; what cannot be a digit is skipped, and a group may be incomplete."""
-    try:
-        return binascii.a2b_base64(data, strict_mode=False)
-    except binascii.Error:
-        digits = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
-        if len(digits) % 4 == 1:
-            digits = digits[:-1]
-        return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
-
-
 # Parts
 
 
@@ -319,21 +271,12 @@ class _Walk:
         self, header: Header, end: int, maybe_parent: Entity | None, default: str
     ) -> tuple[Entity, bytes | None]:
         """The node for a header; and the boundary, if it says one."""
-        message = Message()
-        message.set_default_type(default)
-        for name in ("content-type", "content-disposition"):
-            value = header.first(name)
-            if value is not None:
-                message[name] = value[:PARAMETERS_LIMIT].decode("latin-1")
-        content_type, maybe_boundary, charset, filename, disposition = default, None, None, None, None
-        try:
-            content_type = message.get_content_type()
-            maybe_boundary = message.get_boundary()
-            charset = message.get_content_charset()
-            filename = message.get_filename()
-            disposition = message.get_content_disposition()
-        except Exception:  # noqa: BLE001 - parameters can be wrong in more ways than `email` foresees
-            self.problems.add("Content-Type or Content-Disposition cannot be read")
+        content = _value(header, "content-type")
+        disposition = _value(header, "content-disposition")
+        content_type = content.text if content.text.count("/") == 1 else "text/plain" if content.text else default
+        charset = (content.get("charset") or "").lower()
+        filename = disposition.get("filename") or content.get("name")
+        maybe_boundary = content.get("boundary")
         encoding = (header.first("content-transfer-encoding") or b"").decode("latin-1").strip().lower()
         content_id = (header.first("content-id") or b"").decode("latin-1").strip().strip("<>")
         entity = Entity(
@@ -341,42 +284,25 @@ class _Walk:
             parent=maybe_parent.index if maybe_parent else None,
             depth=maybe_parent.depth + 1 if maybe_parent else 0,
             header=header,
-            content_type=_printable(content_type),
-            charset=_printable(charset) if charset else None,
+            content_type=_word(content_type),
+            charset=_word(charset) or None,
             encoding=_printable(encoding[:40]),
             filename=_file_name(filename) if filename else None,
-            disposition=disposition,
+            disposition=_word(disposition.text) or None,
             content_id=content_id[:500] or None,
             start=header.end,
             end=end,
         )
-        return entity, maybe_boundary.encode("latin-1", "replace") if maybe_boundary else None
+        return entity, maybe_boundary.rstrip().encode("utf-8", "surrogateescape") if maybe_boundary else None
+
+
+def _value(header: Header, name: str) -> Value:
+    return read_value((header.first(name) or b"").decode("utf-8", "surrogateescape"))
+
+
+def _word(text: str) -> str:
+    return _printable(text[:_WORD_LIMIT].encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def _file_name(text: str) -> str:
-    """A parameter is read as Latin-1, unless RFC 2231 says in what it is."""
-    return decode_words(text.encode("latin-1") if max(text) <= "\xff" else text.encode("utf-8", "replace"))
-
-
-def spans(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
-    """Where the parts of a multipart begin and end, whose body is ``raw[start:end]`` (RFC 2046 §5.1.1)."""
-    # Behind a delimiter there is padding only, else it is another one, which begins with this.  Possessive: no run of
-    # padding is looked at twice.
-    delimiter = re.compile(rb"\n--" + re.escape(boundary) + rb"(?=[ \t\r\v\f]*+(--)?+[ \t\r\v\f]*+(?:\n|\Z))")
-    maybe_begin: int | None = None
-    for found in delimiter.finditer(raw, max(0, start - 1), end):  # from the line break before the body
-        if maybe_begin is not None:
-            yield maybe_begin, _without_return(raw, maybe_begin, found.start())
-        newline = raw.find(b"\n", found.end(), end)
-        maybe_begin = end if newline < 0 else newline + 1
-        if found[1]:
-            return
-    if maybe_begin is not None and maybe_begin < end:
-        yield maybe_begin, end
-
-
-def _without_return(raw: bytes, start: int, end: int) -> int:
-    """Where a part ends whose delimiter begins with a LF at ``end``: the whole line break is the delimiter's."""
-    if end > start and raw[end - 1] == 0x0D:
-        end -= 1
-    return max(start, end)
+    return decode_words(text.encode("utf-8", "surrogateescape"))[:_NAME_LIMIT]

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from ehlo.inbox.findings import find_codes, find_links
 from ehlo.inbox.html_text import html_to_text
-from ehlo.inbox.mime import Bounds, Problems, decode_body, decode_text, decode_words, is_charset, walk
+from ehlo.inbox.mime import Bounds, Problems, decode_words, walk
 from ehlo.inbox.records import Parsed, Part
+from ehlo.mime.charsets import decode_text, is_charset
+from ehlo.mime.encodings import decode_body
 
 if TYPE_CHECKING:
     from ehlo.inbox.mime import Entity

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ehlo.inbox import rows
 from ehlo.inbox.errors import NoSuchMessage, NoSuchPart, StoreClosed, StoreError
-from ehlo.inbox.mime import decode_body
 from ehlo.inbox.query import ALL
 from ehlo.inbox.records import InboxCount, Page
 from ehlo.inbox.schema import CHUNK, CHUNK_BITS, open_to_read
+from ehlo.mime.encodings import decode_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from ehlo.inbox.mime import decode_body
 from ehlo.inbox.query import ALL, parse_query
 from ehlo.inbox.records import DEFAULT_INBOX
 from ehlo.inbox.web import output
@@ -22,6 +21,7 @@ from ehlo.inbox.web.names import attachment, safe_name
 from ehlo.inbox.web.output import Json
 from ehlo.inbox.web.release import check_content, check_envelope, release
 from ehlo.inbox.web.streaming import Stream, in_threads
+from ehlo.mime.encodings import decode_body
 
 if TYPE_CHECKING:
     from ehlo.inbox.records import Parsed, Part
