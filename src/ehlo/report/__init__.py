@@ -3,7 +3,7 @@ fails. Knows octets, fields and parts; never raises for what it is given, and ne
 except for DKIM and for asking DNS.
 
     finding     Finding, Severity, and what a Rule is
-    mail        a message as the rules look at it
+    mail        a message as the rules look at it, with its parts (parts)
     examples    right messages to make examples from
     octets      lines and octets              header      fields
     dates       when it was written           addresses   fields with mailboxes

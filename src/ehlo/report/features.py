@@ -35,28 +35,25 @@ _Test = Callable[[Markup], bool]
 
 
 def _has_tag(*names: str) -> _Test:
-    wanted = frozenset(names)
-    return lambda markup: any(tag.name in wanted for tag in markup.tags)
+    return lambda markup: not markup.tag_names.isdisjoint(names)
 
 
 def _has_attribute(*names: str, tag: str | None = None, value: str | None = None) -> _Test:
-    wanted = frozenset(names)
     return lambda markup: any(
-        (tag is None or one.name == tag)
-        and any(name in wanted and (value is None or found.lower() == value) for name, found in one.attributes.items())
-        for one in markup.tags
+        tag in {None, found_tag} and value in {None, found.lower()}
+        for name in names
+        for found_tag, found in markup.attributes.get(name, ())
     )
 
 
 def _has_property(*names: str) -> _Test:
-    wanted = frozenset(names)
-    return lambda markup: any(one.name in wanted for one in markup.declarations)
+    return lambda markup: not markup.values.keys().isdisjoint(names)
 
 
-def _has_value(pattern: str, *names: str) -> _Test:
-    compiled = re.compile(pattern)
-    return lambda markup: any(
-        compiled.search(one.value) is not None for one in markup.declarations if not names or one.name in names
+def _has_value(pattern: str, maybe_name: str | None = None) -> _Test:
+    compiled = re.compile(pattern, re.MULTILINE)
+    return lambda markup: bool(
+        compiled.search(markup.values.get(maybe_name, "") if maybe_name is not None else markup.all_values)
     )
 
 
@@ -65,18 +62,22 @@ def _has_at_rule(name: str, condition: str = "") -> _Test:
 
 
 def _has_selector(pattern: str) -> _Test:
-    compiled = re.compile(pattern)
-    return lambda markup: any(compiled.search(selector) is not None for selector in markup.selectors)
+    compiled = re.compile(pattern, re.MULTILINE)
+    return lambda markup: compiled.search(markup.selectors) is not None
 
 
 def _has_link(pattern: str) -> _Test:
     compiled = re.compile(pattern, re.IGNORECASE)
-    return lambda markup: any(compiled.match(tag.attributes.get("href", "")) for tag in markup.tags if tag.name == "a")
+    return lambda markup: any(
+        tag == "a" and compiled.match(target) for tag, target in markup.attributes.get("href", ())
+    )
 
 
 def _has_image(*endings: str) -> _Test:
     suffix = re.compile(rf"\.(?:{'|'.join(endings)})(?:[?#]|\Z)|\Adata:image/(?:{'|'.join(endings)})\b", re.IGNORECASE)
-    return lambda markup: any(suffix.search(tag.attributes.get("src", "")) for tag in markup.tags if tag.name == "img")
+    return lambda markup: any(
+        tag == "img" and suffix.search(source) for tag, source in markup.attributes.get("src", ())
+    )
 
 
 _SECTIONS = "article aside details figcaption figure footer header main mark nav section summary time".split()  # noqa: SIM905
@@ -125,11 +126,11 @@ _TESTS: dict[str, _Test] = {
     "css-radial-gradient": _has_value(r"radial-gradient\("),
     "css-rgba": _has_value(r"\brgba\("),
     "css-scroll-snap": _has_property("scroll-snap-type", "scroll-snap-align"),
-    "css-selector-adjacent-sibling": _has_selector(r"\S\s*\+\s*\S"),
+    "css-selector-adjacent-sibling": _has_selector(r"\S ?\+ ?\S"),
     "css-selector-attribute": _has_selector(r"\["),
-    "css-selector-child": _has_selector(r"\S\s*>\s*\S"),
-    "css-selector-general-sibling": _has_selector(r"\S\s*~\s*\S"),
-    "css-selector-universal": _has_selector(r"(?:^|[\s,>+~])\*"),
+    "css-selector-child": _has_selector(r"\S ?> ?\S"),
+    "css-selector-general-sibling": _has_selector(r"\S ?~ ?\S"),
+    "css-selector-universal": _has_selector(r"(?:^|[ ,>+~])\*"),
     "css-unit-calc": _has_value(r"\bcalc\("),
     "css-variables": _has_value(r"\bvar\("),
     "html-anchor-links": _has_link("#."),
@@ -149,7 +150,9 @@ _TESTS: dict[str, _Test] = {
     "html-semantics": _has_tag(*_SECTIONS),
     "image-apng": _has_image("apng"),
     "image-avif": _has_image("avif"),
-    "image-base64": lambda markup: any(tag.attributes.get("src", "").startswith("data:image/") for tag in markup.tags),
+    "image-base64": lambda markup: any(
+        value.startswith("data:image/") for _, value in markup.attributes.get("src", ())
+    ),
     "image-bmp": _has_image("bmp"),
     "image-heif": _has_image("heif", "heic"),
     "image-ico": _has_image("ico", "x-icon", "vnd.microsoft.icon"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 Subject = TypeVar("Subject")
@@ -65,15 +66,19 @@ class Rule(Generic[Subject]):
 
     def findings(self, subject: Subject, limit: int) -> list[Finding]:
         """What it finds; of many alike the first ``limit``, and a last one that counts the others."""
+        found = iter(self.check(subject))
         try:
-            every = list(self.check(subject))
-        except (ValueError, RecursionError) as error:
+            shown = [Finding(self.name, self.severity, *one, self.source) for one in islice(found, limit)]
+            others = sum(1 for _ in found)
+        except (ValueError, RecursionError):
             # What the standard library makes of hostile input: numbers of thousands of digits, NUL in names, nesting.
-            problem = f"could not be checked: {type(error).__name__}"
+            problem = "could not be checked: the message has something here that cannot be read"
             return [Finding(self.name, Severity.WARNING, "", problem, self.source)]  # never clean by being unreadable
-        shown = [Finding(self.name, self.severity, place, text, self.source) for place, text in every[:limit]]
-        if len(every) > limit:
-            shown.append(
-                Finding(self.name, self.severity, "", f"and {len(every) - limit} more of the same", self.source)
-            )
+        if others:
+            shown.append(Finding(self.name, self.severity, "", f"and {others} more of the same", self.source))
         return shown
+
+
+def short(text: str) -> str:
+    """A piece of a message for a finding: quoted, in ASCII, of 60 characters at most before that."""
+    return ascii(text if len(text) <= 60 else f"{text[:57]}...")

@@ -9,15 +9,24 @@ from urllib.parse import urlsplit
 
 from ehlo.report.examples import html, mail
 from ehlo.report.features import used
-from ehlo.report.finding import Found, Rule, Severity
-from ehlo.report.markup import Markup, Tag
+from ehlo.report.finding import Found, Rule, Severity, short
 
 if TYPE_CHECKING:
-    from ehlo.report.mail import Mail, Part
+    from ehlo.report.mail import Mail
+    from ehlo.report.markup import Markup, Tag
+    from ehlo.report.parts import Part
 
 _CLIPPED = 102 * 1024
 _MAJOR = ("Apple Mail", "Gmail", "Outlook", "Yahoo! Mail")
 _ACTIVE = frozenset({"script", "iframe", "object", "embed", "applet", "frame", "frameset"})
+_HANDLER = re.compile(r"on[a-z]{3,20}")
+# RFC 6761 §6.3, RFC 2606 §3, RFC 1122 §3.2.1.3
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "example.com", "example.net", "example.org"})  # noqa: S104
+# Longer than two letters, and under which countries give out names.
+_SECOND_LEVEL = frozenset({"com", "net", "org", "edu", "gov", "mil", "ltd", "plc", "info", "biz"})
+_HOST_LIMIT = 253
+"""Characters of a host's name (RFC 1035 §2.3.4, written with dots)."""
+_TEMPLATE_LIMIT = 200_000
 _LOOKS_LIKE_URL = re.compile(r"(?:https?://|www\.)(?P<host>[^\s/<>?#]+)", re.IGNORECASE)
 # RFC 3986 §3.1, or a place in the document itself
 _WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|#")
@@ -30,13 +39,15 @@ _TEMPLATE = re.compile(
 
 def _markups(mail: Mail) -> Iterator[tuple[Part, Markup]]:
     for part in mail.shown("text/html"):
-        yield part, Markup(part.text)
+        yield part, part.markup
 
 
-def _links(markup: Markup) -> Iterator[tuple[Tag, str]]:
+def _urls(markup: Markup) -> Iterator[tuple[str, str]]:
+    """The name of an attribute, and the URL in it."""
     for tag in markup.tags:
-        if tag.name in {"a", "area"} and "href" in tag.attributes:
-            yield tag, tag.attributes["href"]
+        for name in ("href", "src", "background"):
+            if name in tag.attributes:
+                yield name, tag.attributes[name]
 
 
 def _lacking(mail: Mail) -> Iterator[Found]:
@@ -51,98 +62,120 @@ def _lacking(mail: Mail) -> Iterator[Found]:
 
 def _active(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
-        for name in dict.fromkeys(tag.name for tag in markup.tags if tag.name in _ACTIVE):
-            yield Found(part.place, f"has <{name}>, which mail clients take out, and some filters refuse")
-        handlers = {name for tag in markup.tags for name in tag.attributes if re.fullmatch(r"on[a-z]{3,20}", name)}
-        for name in sorted(handlers):
-            yield Found(part.place, f"has {name}=, which mail clients take out")
+        running = (tag.name for tag in markup.tags if tag.name in _ACTIVE and not _is_data(tag))
+        for name in dict.fromkeys(running):
+            yield Found(part.place, f"has <{name}>, which mail clients take out and some filters refuse: leave it out")
+        for name in sorted(filter(_HANDLER.fullmatch, markup.attributes)):
+            yield Found(part.place, f"has {name}=, which mail clients take out: leave it out")
+
+
+def _is_data(tag: Tag) -> bool:
+    """Whether it is a script that does not run: what Gmail reads of orders and journeys."""
+    return tag.name == "script" and tag.attributes.get("type", "").lower() == "application/ld+json"
 
 
 def _no_alt(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
         for tag in markup.tags:
             if tag.name == "img" and "alt" not in tag.attributes:
-                yield Found(part.place, f"has an image without alt: {_short(tag.attributes.get('src', ''))}")
+                source = short(tag.attributes.get("src", ""))
+                yield Found(
+                    part.place, f'has an image without alt, {source}: say what it shows, or alt="" for ornament'
+                )
 
 
 def _no_language(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
-        if not any("lang" in tag.attributes for tag in markup.tags):
-            yield Found(part.place, "does not say its language: <html lang=...>")
+        if "lang" not in markup.attributes:
+            yield Found(part.place, "does not say its language, by which it is read aloud: begin with <html lang=...>")
 
 
 def _relative(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
-        if any(tag.name == "base" for tag in markup.tags):
+        if "base" in markup.tag_names:
             continue
-        for tag in markup.tags:
-            for name in ("href", "src", "background"):
-                value = tag.attributes.get(name, "")
-                if value and not _WHOLE.match(value) and "{" not in value:
-                    yield Found(part.place, f"has a {name} that leads nowhere from a mail: {_short(value)}")
+        for name, url in _urls(markup):
+            if url and not _WHOLE.match(url) and "{" not in url:
+                yield Found(
+                    part.place, f"has a {name} that leads nowhere from a mail, {short(url)}: begin with https://"
+                )
 
 
 def _empty_link(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
-        for tag, target in _links(markup):
+        for target, text in markup.links:
             if target in {"", "#"} or target.lower().startswith("javascript:"):
-                yield Found(part.place, f"has a link that does nothing: {_short(markup.text_after(tag))}")
+                yield Found(part.place, f"has a link that does nothing, {short(text)}: give it a target")
 
 
 def _insecure(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
-        for tag in markup.tags:
-            for name in ("href", "src", "background"):
-                value = tag.attributes.get(name, "")
-                if value.lower().startswith("http:"):
-                    yield Found(part.place, f"has a {name} without TLS: {_short(value)}")
+        for name, url in _urls(markup):
+            if url.lower().startswith("http:"):
+                yield Found(part.place, f"has a {name} without TLS, {short(url)}: use https")
 
 
 def _local(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
-        for _, target in _links(markup):
-            if _host(target) in {"localhost", "127.0.0.1", "[::1]", "0.0.0.0", "example.com"}:  # noqa: S104
-                yield Found(part.place, f"has a link to this machine or to an example: {_short(target)}")
+        for target, _ in markup.links:
+            if _host(target) in _LOCAL:
+                yield Found(
+                    part.place,
+                    f"has a link to this machine or to an example, {short(target)}: set the host of the links",
+                )
 
 
 def _host(url: str) -> str:
+    """In lower case and in ASCII (RFC 5890 §2.3.2.1); "" if there is none."""
     try:
-        return urlsplit(url).netloc.rpartition("@")[2].partition(":")[0].lower()
+        host = (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
         return ""
+    try:
+        return host[:_HOST_LIMIT].encode("idna").decode("ascii")
+    except UnicodeError:
+        return host
 
 
 def _disguised(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
-        for tag, target in _links(markup):
-            shown = _LOOKS_LIKE_URL.match(markup.text_after(tag))
+        for target, text in markup.links:
+            shown = _LOOKS_LIKE_URL.match(text)
             if shown is None:
                 continue
-            named = shown["host"].lower().rpartition("@")[2].rstrip(".,;:!?)")
-            host, real = (name.removeprefix("www.") for name in (named, _host(target)))
-            if real and host.partition(":")[0] != real:
-                yield Found(part.place, f"shows a link to {_short(host)} that leads to {_short(real)}")
+            named, real = _host(f"https://{shown['host'].rstrip('.,;:!?)')}"), _host(target)
+            if named and real and _organisation(named) != _organisation(real):
+                yield Found(
+                    part.place,
+                    f"shows a link to {short(named)} that leads to {short(real)}, as phishing does: show words instead",
+                )
+
+
+def _organisation(host: str) -> str:
+    """The end of a host's name that one organisation has, as far as names tell it: example.co.uk, example.org."""
+    labels = host.split(".")
+    is_of_country = len(labels) > 2 and len(labels[-1]) == 2 and (len(labels[-2]) <= 2 or labels[-2] in _SECOND_LEVEL)
+    return ".".join(labels[-3 if is_of_country else -2 :])
 
 
 def _clipped(mail: Mail) -> Iterator[Found]:
     for part in mail.shown("text/html"):
         size = len(part.decoded)
         if size > _CLIPPED:
-            yield Found(part.place, f"has {size // 1024} KB of HTML; Gmail shows the first 102")
+            yield Found(
+                part.place, f"has {size // 1024} KB of HTML, of which Gmail shows the first 102: make it smaller"
+            )
 
 
 def _template(mail: Mail) -> Iterator[Found]:
     subject = mail.first("Subject")
-    shown = [(part.place, part.text) for part in (*mail.shown("text/plain"), *mail.shown("text/html"))]
+    shown = [(part.place, part.text) for part in mail.shown("text/plain")]
+    shown += [(part.place, markup.written) for part, markup in _markups(mail)]
     if subject is not None:
         shown.append((subject.place, subject.value))
     for place, text in shown:
-        for match in _TEMPLATE.finditer(re.sub(r"(?is)<style.*?</style", "", text[:200_000])):
-            yield Found(place, f"has what looks like a place for a value: {_short(match.group())}")
-
-
-def _short(text: str) -> str:
-    return ascii(text if len(text) <= 60 else f"{text[:57]}...")
+        for match in _TEMPLATE.finditer(text[:_TEMPLATE_LIMIT]):
+            yield Found(place, f"has what looks like a place for a value, {short(match.group())}: put the value there")
 
 
 _RIGHT = html(
@@ -224,8 +257,8 @@ RULES: tuple[Rule[Mail], ...] = (
     ),
     Rule(
         "html-disguised-link",
-        Severity.WARNING,
-        "A link that shows a URL leads to it",
+        Severity.NOTICE,
+        "A link that shows a URL leads to its domain",
         "RFC 3986 §7.6; SpamAssassin and Outlook flag it",
         _disguised,
         _RIGHT,

@@ -1,27 +1,22 @@
-"""A message as the rules look at it. Knows lines, fields and parts; does not know what is wrong with them.
+"""A message as the rules look at it. Knows lines and fields, and where its parts are found (``parts``).
 
-Parsed once, by hand where a rule needs the octets and the number of their line, and by the standard library where it
-needs the tree of MIME parts.  Nothing here raises for what a message contains.
+Parsed once; does not know what is wrong with it.  Nothing here raises for what a message contains.
 """
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 import re
 from dataclasses import dataclass
-from email.message import Message
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ehlo.report.parts import Part, parts_of
 
 # An octet that is no line end, or a CR or LF without the other.
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
 # RFC 5322 §2.2: field-name = 1*ftext, ftext = %d33-57 / %d59-126; the obsolete syntax has spaces before the colon.
 _FIELD = re.compile(rb"(?P<name>[\x21-\x39\x3b-\x7e]+)(?P<space>[ \t]*):(?P<value>.*)", re.DOTALL)
-
-PART_LIMIT = 1000
-"""Most parts that are looked at; a message with more is told so by a rule, and checked up to here."""
 
 
 class Field(NamedTuple):
@@ -38,60 +33,6 @@ class Field(NamedTuple):
     def place(self) -> str:
         """For a finding."""
         return f"line {self.line}, {self.name}"
-
-
-class _Message(Message):
-    """Keeps the octets of its body, which ``get_payload`` would decode."""
-
-    as_sent = ""
-
-    def set_payload(self, payload: Any, charset: Any = None) -> None:
-        if isinstance(payload, str):
-            self.as_sent = payload
-        super().set_payload(payload, charset)
-
-
-class Part(NamedTuple):
-    """A MIME part; ``number`` counts as IMAP does: "1.2" is the second in the first, "" the message itself."""
-
-    number: str
-    message: Message
-    parent: Message | None
-
-    @property
-    def place(self) -> str:
-        """For a finding."""
-        return f"part {self.number}" if self.number else "the message's body"
-
-    @property
-    def encoding(self) -> str:
-        """Content-Transfer-Encoding in lower case; 7bit is what a part without it has (RFC 2045 §6.1)."""
-        value = str(self.message.get("content-transfer-encoding", "7bit"))
-        return re.sub(r"\([^()]*\)", "", value).strip().lower()
-
-    @property
-    def octets(self) -> bytes:
-        """The body as it was sent, of a part that has no parts."""
-        return getattr(self.message, "as_sent", "").encode("ascii", "surrogateescape")
-
-    @property
-    def decoded(self) -> bytes:
-        """The body without its transfer encoding."""
-        payload = self.message.get_payload(decode=True)
-        return payload if isinstance(payload, bytes) else b""
-
-    @property
-    def text(self) -> str:
-        """The body as text; what its character set cannot say becomes U+FFFD."""
-        try:
-            return self.decoded.decode(self.message.get_content_charset("us-ascii"), "replace")
-        except (LookupError, ValueError):  # no such character set, or no name for one
-            return self.decoded.decode("ascii", "replace")
-
-    @property
-    def is_attachment(self) -> bool:
-        """Whether it is meant to be saved and not to be shown; what has a file name is."""
-        return self.message.get_content_disposition() == "attachment" or self.message.get_filename() is not None
 
 
 @dataclass(frozen=True)
@@ -173,36 +114,18 @@ class Mail:
         return next(iter(self.all(name)), None)
 
     @cached_property
-    def message(self) -> Message:
-        """The standard library's view of it, which notes defects and never raises."""
-        return email.parser.BytesParser(_Message, policy=email.policy.compat32).parsebytes(self.raw)
-
-    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """Every part, itself first, in the order in which they come; no more than ``PART_LIMIT``."""
-        found: list[Part] = []
-        waiting = [Part("", self.message, None)]
-        while waiting and len(found) < PART_LIMIT:
-            part = waiting.pop()
-            found.append(part)
-            payload = part.message.get_payload()
-            # What is forwarded or returned (message/rfc822) is somebody else's.
-            if isinstance(payload, list) and part.message.get_content_maintype() == "multipart":
-                prefix = f"{part.number}." if part.number else ""
-                inner = [Part(f"{prefix}{number}", one, part.message) for number, one in enumerate(payload, 1)]
-                waiting.extend(reversed(inner))
-        return tuple(found)
+        return parts_of(self.raw)
 
     @cached_property
     def leaves(self) -> tuple[Part, ...]:
-        """The parts that have no parts."""
-        return tuple(part for part in self.parts if not part.message.is_multipart())
+        """The parts that neither have parts nor are messages."""
+        return tuple(part for part in self.parts if not part.content_type.startswith(("multipart/", "message/")))
 
     def shown(self, content_type: str) -> list[Part]:
         """The parts of a type that a reader sees."""
-        return [
-            part for part in self.leaves if part.message.get_content_type() == content_type and not part.is_attachment
-        ]
+        return [part for part in self.leaves if part.content_type == content_type and not part.is_attachment]
 
     def has_option(self, keyword: str) -> bool:
         """Whether MAIL had a parameter, given with its value or without."""

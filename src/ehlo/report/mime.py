@@ -2,212 +2,249 @@
 
 from __future__ import annotations
 
-import email.errors
 import re
 from collections.abc import Iterator
-from email.message import Message
 from pathlib import PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
+from ehlo.mime.charsets import is_known, maybe_codec
 from ehlo.report.examples import HTML_PART, TEXT_PART, html, mail, multipart
-from ehlo.report.finding import Found, Rule, Severity
-from ehlo.report.mail import PART_LIMIT, Mail, Part
+from ehlo.report.finding import Found, Rule, Severity, short
+from ehlo.report.mail import Mail
+from ehlo.report.parts import DEPTH_LIMIT, PART_LIMIT, Part
 
 # RFC 2045 §6.1; x-tokens are private agreements that no reader knows.
 _ENCODINGS = frozenset({"7bit", "8bit", "binary", "quoted-printable", "base64"})
-# RFC 2045 §6.4: what is made of parts has no encoding of its own.
-_ENCODINGS_OF_MULTIPART = frozenset({"7bit", "8bit", "binary"})
+_ENCODED = frozenset({"quoted-printable", "base64"})
+_TEXTS = frozenset({"text/plain", "text/html"})
+# What a reader shows rather than text/plain, if it comes last.
+_RICHER = frozenset({"text/html", "multipart/related"})
 _ENCODED_LINE = 76
 """Characters in a line of quoted-printable (RFC 2045 §6.7 rule 5) and of base64 (§6.8)."""
 # RFC 2046 §5.1.1: boundary := 0*69<bchars> bcharsnospace
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 # RFC 2045 §6.7: "=" and two hexadecimal digits, or "=" at the end of a line.
 _BAD_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
+# RFC 2047 §2: encoded-word = "=?" charset "?" encoding "?" encoded-text "?="
+_ENCODED_WORD = re.compile(r"\s*=\?[^?\s]+\?[bq]\?", re.IGNORECASE)
+# RFC 2045 §5.1, in lower case
 _TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_COMMENT = re.compile(r"\([^()]*\)")
 _LARGE = 25 * 1000 * 1000
-_CID = re.compile(r"""\b(?:src|background|href)\s*=\s*["']?cid:([^"'\s>]+)""", re.IGNORECASE)
-
-
-def _field(message: Message, name: str) -> str:
-    return str(message.get(name, ""))
 
 
 def _no_mime_version(mail: Mail) -> Iterator[Found]:
     if mail.first("Content-Type") and mail.first("MIME-Version") is None:
-        yield Found("header", "has Content-Type and no MIME-Version: some readers then take it for plain text")
+        yield Found(
+            "header",
+            "has Content-Type and no MIME-Version: add MIME-Version: 1.0, or some readers take it for plain text",
+        )
 
 
 def _bad_content_type(mail: Mail) -> Iterator[Found]:
     for part in mail.parts:
-        value = part.message.get("content-type")
-        if value is not None and not _TYPE.fullmatch(_COMMENT.sub("", str(value)).partition(";")[0].strip()):
-            yield Found(part.place, "has a Content-Type that is not type/subtype")
+        if "content-type" in part.header and not _TYPE.fullmatch(part.content.text):
+            yield Found(
+                part.place, "has a Content-Type that is not type/subtype: write it as in text/plain; charset=utf-8"
+            )
 
 
 def _boundary(mail: Mail) -> Iterator[Found]:
     for part in mail.parts:
-        if part.message.get_content_maintype() != "multipart":
+        if not part.is_multipart:
             continue
-        boundary = part.message.get_boundary()
-        if boundary is None:
-            yield Found(part.place, "is multipart without a boundary")
-        elif not _BOUNDARY.fullmatch(boundary):
-            yield Found(part.place, "has a boundary with characters that are not allowed, or more than 70 of them")
-        elif any(isinstance(defect, email.errors.StartBoundaryNotFoundDefect) for defect in part.message.defects):
-            yield Found(part.place, "has a boundary that stands nowhere in it")
+        if not part.maybe_boundary:
+            yield Found(part.place, "is multipart without a boundary: add the parameter to its Content-Type")
+        elif not _BOUNDARY.fullmatch(part.maybe_boundary):
+            yield Found(part.place, "has a boundary that is not allowed: make it of at most 70 letters and digits")
+        elif not part.is_opened:
+            yield Found(
+                part.place,
+                "has a boundary that stands nowhere in it: begin each part with a line of -- and the boundary",
+            )
 
 
 def _not_closed(mail: Mail) -> Iterator[Found]:
+    if mail.size > len(mail.raw):
+        return  # the end is not here
     for part in mail.parts:
-        if any(isinstance(defect, email.errors.CloseBoundaryNotFoundDefect) for defect in part.message.defects):
-            yield Found(part.place, "does not end with its boundary and two hyphens")
+        if part.is_multipart and part.is_opened and not part.is_closed:
+            yield Found(part.place, "is not closed: end it with a line of --, the boundary, and -- again")
 
 
 def _unknown_encoding(mail: Mail) -> Iterator[Found]:
     for part in mail.parts:
         if part.encoding not in _ENCODINGS:
-            yield Found(part.place, "has a Content-Transfer-Encoding that is not registered")
+            yield Found(
+                part.place,
+                f"has the Content-Transfer-Encoding {short(part.encoding)}, which nobody can undo: use 7bit, 8bit, "
+                "quoted-printable or base64",
+            )
 
 
 def _encoded_multipart(mail: Mail) -> Iterator[Found]:
     for part in mail.parts:
-        if part.message.is_multipart() and part.encoding in _ENCODINGS - _ENCODINGS_OF_MULTIPART:
-            yield Found(part.place, f"has parts and is {part.encoding}: only what has no parts is encoded")
+        if (part.is_multipart or part.content_type == "message/rfc822") and part.encoding in _ENCODED:
+            yield Found(part.place, f"is {part.encoding}, and only what has no parts may be: encode its parts instead")
+
+
+def _encoded_leaves(mail: Mail, encoding: str) -> Iterator[Part]:
+    return (part for part in mail.leaves if part.encoding == encoding)
 
 
 def _bad_base64(mail: Mail) -> Iterator[Found]:
-    for part in mail.leaves:
-        if part.encoding != "base64":
-            continue
+    for part in _encoded_leaves(mail, "base64"):
         octets = b"".join(part.octets.split())
-        if not _BASE64.fullmatch(octets) or len(octets) % 4:
-            yield Found(part.place, "is not base64: it has other characters, or not a multiple of four")
+        is_cut = mail.size > len(mail.raw) and part.end == len(mail.raw)
+        if _NO_BASE64.search(octets):
+            yield Found(
+                part.place, "has characters that are not of base64: encode all of it, and add nothing behind it"
+            )
+        elif b"=" in octets.rstrip(b"=")[:-1] or octets.endswith(b"==="):
+            yield Found(part.place, "goes on behind the = that ends base64: encode it at once, not piece by piece")
+        elif len(octets) % 4 and not is_cut:
+            yield Found(part.place, "is not a multiple of four characters of base64: its end is missing, or its =")
 
 
 def _bad_quoted(mail: Mail) -> Iterator[Found]:
-    for part in mail.leaves:
-        if part.encoding == "quoted-printable" and _BAD_QUOTED.search(part.octets):
-            yield Found(part.place, "has a = that is not followed by two hexadecimal digits or the end of the line")
+    for part in _encoded_leaves(mail, "quoted-printable"):
+        if _BAD_QUOTED.search(part.octets):
+            yield Found(
+                part.place,
+                "has a = that neither two hexadecimal digits nor the end of the line follow: write it as =3D",
+            )
 
 
 def _long_encoded_lines(mail: Mail) -> Iterator[Found]:
     for part in mail.leaves:
-        if part.encoding in {"base64", "quoted-printable"}:
+        if part.encoding in _ENCODED:
             longest = max((len(line) for line in part.octets.splitlines()), default=0)
             if longest > _ENCODED_LINE:
-                yield Found(part.place, f"is {part.encoding} with a line of {longest} characters; 76 are allowed")
+                yield Found(part.place, f"is {part.encoding} with a line of {longest} characters: break it behind 76")
 
 
 def _eight_bit_in_7bit(mail: Mail) -> Iterator[Found]:
     for part in mail.leaves:
-        if part.encoding in {"7bit", "quoted-printable", "base64"} and not part.octets.isascii():
-            yield Found(part.place, f"is said to be {part.encoding} and has octets above 127")
+        if part.encoding in {"7bit", *_ENCODED} and not part.octets.isascii():
+            yield Found(
+                part.place, f"is {part.encoding} by its header and has octets above 127: encode them, or say 8bit there"
+            )
 
 
 def _unknown_charset(mail: Mail) -> Iterator[Found]:
     for part in mail.leaves:
-        charset = part.message.get_content_charset()
-        if charset is not None and not _is_charset(charset):
-            yield Found(part.place, "has a character set that is not known")
-
-
-def _is_charset(name: str) -> bool:
-    try:
-        "".encode(name)
-    except (LookupError, ValueError):
-        return False
-    return True
+        if not is_known(part.charset):
+            yield Found(
+                part.place, f"is in the character set {short(part.charset)}, which readers do not know: use utf-8"
+            )
 
 
 def _undecodable(mail: Mail) -> Iterator[Found]:
     for part in mail.leaves:
-        if part.message.get_content_maintype() != "text":
+        codec = maybe_codec(part.charset)
+        # Types other than these two may have a character set of their own where none is named (RFC 6657 §3).
+        is_named = "charset" in part.content.written
+        if codec is None or not (part.content_type in _TEXTS or (is_named and part.content_type.startswith("text/"))):
             continue
-        charset = part.message.get_content_charset("us-ascii")
-        if not _is_charset(charset):
-            continue  # the rule above has said so
         try:
-            part.decoded.decode(charset)
-        except UnicodeError as error:
-            position = getattr(error, "start", 0)
-            yield Found(part.place, f"is not {charset}, as it says: octet {position} of its text cannot be decoded")
+            part.decoded.decode(codec)
+        except UnicodeDecodeError as error:
+            if not is_named:
+                text = "has octets above 127 and names no character set: add charset=utf-8, or what it is"
+            else:
+                where = f"octet {error.start + 1} of its text"
+                text = f"is in {short(part.charset)}, as it says, but {where} is not: name the right character set"
+            yield Found(part.place, text)
 
 
 def _html_before_text(mail: Mail) -> Iterator[Found]:
     for part in mail.parts:
-        if part.message.get_content_type() != "multipart/alternative":
+        types = [child.content_type for child in part.children]
+        if part.content_type != "multipart/alternative" or "text/plain" not in types:
             continue
-        types = [str(one.get_content_type()) for one in _children(part)]
-        if "text/plain" in types and types.index("text/plain") > 0:
+        if _RICHER & set(types[: types.index("text/plain")]):
             yield Found(
-                part.place, "has text/plain behind another part: readers show the last that they know, so the text"
+                part.place, "has text/plain behind HTML, and readers show the last that they know: put text/plain first"
             )
 
 
 def _lonely_alternative(mail: Mail) -> Iterator[Found]:
     for part in mail.parts:
-        if part.message.get_content_type() == "multipart/alternative" and len(_children(part)) == 1:
-            yield Found(part.place, "offers alternatives and has one part")
-
-
-def _children(part: Part) -> list[Message]:
-    payload = part.message.get_payload()
-    return [one for one in payload if isinstance(one, Message)] if isinstance(payload, list) else []
+        if part.content_type == "multipart/alternative" and len(part.children) == 1:
+            yield Found(part.place, "offers alternatives and has one part: add another, or send the part without it")
 
 
 def _no_text(mail: Mail) -> Iterator[Found]:
     if mail.shown("text/html") and not mail.shown("text/plain"):
-        yield Found("", "has HTML and no text/plain part beside it")
+        yield Found("", "has HTML and no text/plain part: put both into a multipart/alternative, the text first")
 
 
 def _empty_text(mail: Mail) -> Iterator[Found]:
     if not mail.shown("text/html"):
         return
-    for part in mail.shown("text/plain"):
-        if not part.text.strip():
-            yield Found(part.place, "is an empty text beside the HTML")
+    texts = mail.shown("text/plain")
+    if texts and not any(part.text.strip() for part in texts):
+        yield Found(texts[0].place, "is an empty text beside the HTML: say in it what the HTML says")
 
 
 def _nameless_attachment(mail: Mail) -> Iterator[Found]:
     for part in mail.leaves:
-        if part.is_attachment and not part.message.get_filename():
-            yield Found(part.place, "is an attachment without a file name")
+        if part.is_attachment and not part.maybe_filename:
+            yield Found(part.place, "is an attachment without a file name: add filename= to its Content-Disposition")
 
 
 def _bad_file_name(mail: Mail) -> Iterator[Found]:
     for part in mail.leaves:
-        name = part.message.get_filename()
+        name = part.maybe_filename
         if not name:
             continue
         if PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
-            yield Found(part.place, "has a file name with a folder in it, which readers cut off or refuse")
-        disposition = _field(part.message, "content-disposition") + _field(part.message, "content-type")
-        if re.search(r"name\s*=\s*\"?=\?", disposition):
-            yield Found(part.place, "has its file name as an encoded word; filename*=utf-8'' is the right form")
-        elif not disposition.isascii():
             yield Found(
-                part.place, "has a file name that is not ASCII and not encoded; filename*=utf-8'' is the right form"
+                part.place, "has a file name with a folder, which readers cut off or refuse: give the name alone"
+            )
+        written = part.disposition.plain("filename") or part.content.plain("name") or ""
+        if _ENCODED_WORD.match(written):
+            yield Found(part.place, "has its file name as an encoded word: write it as filename*=utf-8''...")
+        elif not written.isascii() and not mail.has_option("SMTPUTF8"):
+            yield Found(
+                part.place, "has a file name that is not ASCII and not encoded: write it as filename*=utf-8''..."
             )
 
 
 def _missing_cid(mail: Mail) -> Iterator[Found]:
-    there = {_field(part.message, "content-id").strip().strip("<>") for part in mail.parts}
+    there = {part.header.get("content-id", "").strip().strip("<>") for part in mail.parts}
     for part in mail.shown("text/html"):
-        for name in dict.fromkeys(_CID.findall(part.text)):
-            if unquote(name) not in there:
-                yield Found(part.place, f"shows cid:{ascii(name)[1:-1][:60]}, and no part has this Content-ID")
+        for name in dict.fromkeys(_content_ids(part)):
+            if name not in there:
+                yield Found(
+                    part.place,
+                    f"shows cid:{short(name)}, and no part has this Content-ID: attach it, in multipart/related",
+                )
+
+
+def _content_ids(part: Part) -> Iterator[str]:
+    for tag in part.markup.tags:
+        for name in ("src", "background", "href"):
+            scheme, _, rest = tag.attributes.get(name, "").partition(":")
+            if scheme.lower() == "cid":
+                yield unquote(rest)
 
 
 def _too_many_parts(mail: Mail) -> Iterator[Found]:
     if len(mail.parts) >= PART_LIMIT:
-        yield Found("", f"has {PART_LIMIT} parts or more; those behind them were not checked")
+        yield Found("", f"has {PART_LIMIT} parts or more, and those behind them were not checked: send fewer")
+    for part in mail.parts:
+        if part.is_multipart and part.depth >= DEPTH_LIMIT:
+            yield Found(
+                part.place, f"has parts within parts, {DEPTH_LIMIT} levels deep, and was not looked into: send fewer"
+            )
 
 
 def _large(mail: Mail) -> Iterator[Found]:
     if mail.size > _LARGE:
-        yield Found("", f"has {mail.size / 1e6:.1f} MB; many servers refuse more than 25")
+        yield Found(
+            "", f"has {mail.size / 1e6:.1f} MB, and many servers refuse more than 25: send links instead of files"
+        )
 
 
 def _attachment(*lines: str) -> Mail:
@@ -273,7 +310,7 @@ RULES: tuple[Rule[Mail], ...] = (
     Rule(
         "too-many-parts",
         Severity.WARNING,
-        f"There are fewer than {PART_LIMIT} parts",
+        f"There are fewer than {PART_LIMIT} parts, and at most {DEPTH_LIMIT} levels of them",
         "OWASP: Denial of Service Cheat Sheet, limits on input",
         _too_many_parts,
         _RIGHT_HTML,
