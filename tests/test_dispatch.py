@@ -1432,7 +1432,7 @@ async def test_the_calls_of_hooks_may_be_watched() -> None:
         assert await client.ask("DATA") == "503 5.5.1 Need RCPT command"
         await client.ask("QUIT")
         await client.is_over()
-    assert client.server.calls == ["CONNECT", "MAIL", "RCPT", "QUIT", "DISCONNECT"]  # type: ignore[attr-defined]
+    assert client.server.calls == ["CONNECT", "EHLO", "MAIL", "RCPT", "QUIT", "DISCONNECT"]  # type: ignore[attr-defined]
 
 
 async def test_push_may_be_called_by_hooks_and_overridden() -> None:

@@ -134,6 +134,8 @@ class Dispatcher(Hooked):
     async def _say_disconnected(self, why: Disconnect) -> None:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("session %s: ended: %s", self.session.id, why)
+        if "DISCONNECT" not in self._asked:
+            return
         try:
             await self._call_handler_hook("DISCONNECT", why)
         except Exception:
@@ -167,7 +169,7 @@ class Dispatcher(Hooked):
 
     async def _greet(self) -> None:
         """Say the greeting, or what ``handle_CONNECT`` says instead."""
-        maybe_greeting = await self._ask_for_greeting()
+        maybe_greeting = await self._ask_for_greeting() if "CONNECT" in self._asked else None
         self._refusal = None
         if maybe_greeting is None:
             self._write(_encode_greeting(self.hostname, self.greeting_keyword, self.settings.ident or "ehlo"))

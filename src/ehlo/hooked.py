@@ -12,7 +12,7 @@ import inspect
 import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from ehlo.errors import AuthenticationRequired, HandlerError
@@ -35,15 +35,24 @@ _DEFAULTS = Settings()
 _LINGER_NOT = struct.pack("ii", 1, 0)  # on Windows two shorts, of which it takes the first four octets
 
 
+class _EveryHook(Container[str]):
+    """The names of all hooks."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
 class Hooked(Connection):
     """One session; see the module's text.  ``SMTP`` says what its parameters are."""
 
     own_mechanisms: ClassVar[frozenset[str]] = frozenset()
+    _answers_for_handler: ClassVar[bool] = False
 
     # Those of the classes between here and SMTP too, which have several bases, and only one of these may have slots.
     __slots__ = (
         "_accepted_recipients",
         "_announced_chunk",
+        "_asked",
         "_asks_first",
         "_auth_failures",
         "_calls",
@@ -78,6 +87,11 @@ class Hooked(Connection):
     _offer: Offer
     _offered: frozenset[str]
     _announced_chunk: Chunk
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """See whether the class calls hooks in its own way: then it may answer for those that are not there."""
+        super().__init_subclass__(**kwargs)
+        cls._answers_for_handler = cls._call_handler_hook is not Hooked._call_handler_hook
 
     def __init__(
         self,
@@ -117,6 +131,8 @@ class Hooked(Connection):
         self._errors = 0
         self._calls: dict[str, int] | None = {} if settings.call_limits else None
         self._counts_commands = self._calls is not None
+        # Which hooks are called at all.
+        self._asked: Container[str] = _EveryHook() if self._answers_for_handler else shared.hooks
         self._asks_first = "COMMAND" in shared.hooks
         self._stats = shared.stats
 

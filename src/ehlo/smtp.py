@@ -77,8 +77,10 @@ class SMTP(Authentication, Reception, Proxied):
         """RFC 5321 §4.1.1.1: the offer, which the hook may change."""
         hostname = self._helo_name(arg)
         before = self._forget_greeting()
-        offer = self._offer = self._current_offer()
-        if "EHLO" not in self.shared.hooks:
+        offer = self._offer
+        if "FUTURERELEASE" in offer.keywords:
+            offer = self._offer = self._current_offer()  # it says until when, from now
+        if "EHLO" not in self._asked:
             self._greeted(hostname, before, EncodedReply(250, offer.data), offer.keywords)
             self._write(offer.data)
             return
@@ -137,34 +139,34 @@ class SMTP(Authentication, Reception, Proxied):
         if self._mails > (settings.mail_limit or math.inf):
             self._stats.limit_mail += 1
             raise Goodbye("over mail_limit", text="Too many messages in one session")
-        path = parse_reverse_path(arg or "", local_part_limit=settings.local_part_limit)
-        options = split_parameters(path.parameters) if path.parameters else []
+        mailbox, said = parse_reverse_path(arg or "", local_part_limit=settings.local_part_limit)
+        options = split_parameters(said) if said else []
         parameters = parse_mail_parameters(
             options, offered=self._offered, ignored=settings.ignore_parameters, passed=settings.pass_parameters
         )
         if parameters is not NO_MAIL_PARAMETERS:
             self._check_promises(parameters)
-        if not path.mailbox.isascii() and not parameters.smtputf8:
+        if not mailbox.isascii() and not parameters.smtputf8:
             raise AddressNeedsUTF8
         self._client.message()
         envelope = self.envelope
         envelope.smtp_utf8 = parameters.smtputf8
         envelope.mail_parameters = parameters
         try:
-            answer = await self._call_handler_hook("MAIL", path.mailbox, options)
-            reply = self._settle(answer, "250 2.1.0 OK")
+            answer = await self._call_handler_hook("MAIL", mailbox, options) if "MAIL" in self._asked else None
+            code, data = self._settle(answer, "250 2.1.0 OK")
         except BaseException:
             self._set_rset_state()
             raise
         envelope = self.envelope
-        if reply.code >= 400:
+        if code >= 400:
             self._set_rset_state()
         else:
             if envelope.mail_from is None:
-                envelope.mail_from = path.mailbox
+                envelope.mail_from = mailbox
             if options and not envelope.mail_options:
                 envelope.mail_options = options
-        self._write(reply.data)
+        self._write(data)
 
     def _check_promises(self, parameters: MailParameters) -> None:
         """Refuse what goes beyond what EHLO said of SIZE, DELIVERBY and FUTURERELEASE."""
@@ -192,30 +194,30 @@ class SMTP(Authentication, Reception, Proxied):
         if len(before) >= settings.recipient_limit:
             self._stats.limit_recipient += 1
             raise TooManyRecipients
-        path = parse_forward_path(arg or "", local_part_limit=settings.local_part_limit)
-        options = split_parameters(path.parameters) if path.parameters else []
+        mailbox, said = parse_forward_path(arg or "", local_part_limit=settings.local_part_limit)
+        options = split_parameters(said) if said else []
         parameters = parse_rcpt_parameters(
             options, offered=self._offered, ignored=settings.ignore_parameters, passed=settings.pass_parameters
         )
         if not envelope.smtp_utf8 and not (arg or "").isascii():
             raise AddressNeedsUTF8  # the path, or ORCPT (RFC 6533 §3)
         if settings.recipient_domain_limit is not None:
-            self._count_domain(path.mailbox, settings.recipient_domain_limit)
+            self._count_domain(mailbox, settings.recipient_domain_limit)
         self._client.recipient()
-        recipient = Recipient(path.mailbox, tuple(options), parameters)
+        recipient = Recipient(mailbox, tuple(options), parameters)
         try:
-            answer = await self._call_handler_hook("RCPT", recipient, options)
-            reply = self._settle(answer, "250 2.1.5 OK")
+            answer = await self._call_handler_hook("RCPT", recipient, options) if "RCPT" in self._asked else None
+            code, data = self._settle(answer, "250 2.1.5 OK")
         except BaseException:
             envelope.rcpt_tos[:] = before
             raise
-        if reply.code >= 400:
+        if code >= 400:
             envelope.rcpt_tos[:] = before
             self._stats.recipients_refused += 1
         else:
             self._stats.recipients_accepted += 1
             self._record_recipient(recipient, before)
-        self._write(reply.data)
+        self._write(data)
 
     def _record_recipient(self, recipient: Recipient, before: list[str]) -> None:
         """Put a recipient among those ``before`` it, unless the hook has; what the hook has put there is of this RCPT.

@@ -109,7 +109,7 @@ class Flow(asyncio.BufferedProtocol):
             self._full_reads += 1
             if self._full_reads >= READS_ON_END:
                 self._give_others_a_turn()
-        else:
+        elif self._full_reads:
             self._full_reads = 0
 
     def eof_received(self) -> bool:

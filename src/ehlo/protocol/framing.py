@@ -148,19 +148,15 @@ class Framer:
         """
         if self.state > _SASL:
             raise RuntimeError(f"no line is expected in {self.state.name}")
-        buffer = self._buffer
-        if self._position == len(buffer):
+        buffer, start = self._buffer, self._position
+        if start == len(buffer):
             return None
-        while True:
-            end = buffer.find(b"\n", self._searched)
-            if end < 0:
-                self._wait_for_line_end(limit)
-                return None
-            start = self._position
+        while (end := buffer.find(b"\n", self._searched)) >= 0:
             self._position = self._searched = end + 1
             ends_in_crlf = end > start and buffer[end - 1] == _CR
             if self._skips_line:
                 self._skips_line = not ends_in_crlf
+                start = end + 1
                 continue
             line = buffer[start : end - 1]
             if ends_in_crlf and end - start < limit and b"\r" not in line and b"\0" not in line:
@@ -172,6 +168,8 @@ class Framer:
             if not ends_in_crlf:
                 raise CommandSyntaxError("bare LF in a line", text="Lines must end with CRLF")
             raise CommandSyntaxError("bare CR or NUL in a line")
+        self._wait_for_line_end(limit)
+        return None
 
     def next_data(self) -> bytes:
         """Take what is there of mail data or a chunk, transparency undone; b"" when nothing is certain yet.
