@@ -191,6 +191,11 @@ def _prepare_ehlo_uvloop() -> str:
     return f"{_prepare_ehlo()}, uvloop {install.python_version('uvloop')}"
 
 
+def _prepare_fixed() -> str:
+    install.python_package("uvloop")
+    return f"uvloop {install.python_version('uvloop')}"
+
+
 def _prepare_aiosmtpd() -> str:
     install.python_package(AIOSMTPD)
     return install.python_version("aiosmtpd")
@@ -274,6 +279,7 @@ PEERS = (
         )
         for count in (1, 2)
     ),
+    Peer("fixed", "no server: uvloop, fixed replies", _prepare_fixed, _python("fixed_replies.py"), role="fixed"),
     Peer("aiosmtpd", "aiosmtpd, asyncio", _prepare_aiosmtpd, _python("aiosmtpd_server.py")),
     Peer("aiosmtpd-uvloop", "aiosmtpd, uvloop", _prepare_aiosmtpd_uvloop, _python("aiosmtpd_server.py", "loop=uvloop")),
     # Its figures settle, at a third of the first, after some 5,000 messages of 1 KB or 100 messages of 1 MB.

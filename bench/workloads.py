@@ -44,10 +44,13 @@ class Workload:
 
 STREAM = frozenset({"stream"})
 WORKERS = frozenset({"workers"})
+FIXED = frozenset({"fixed"})
 FAST = "ehlo-uvloop"
 
 WORKLOADS = (
-    Workload("kept", "1 KB, kept connection", phases.messages(kept_connection, lockstep, KB, 2000), quick=True),
+    Workload(
+        "kept", "1 KB, kept connection", phases.messages(kept_connection, lockstep, KB, 2000), quick=True, roles=FIXED
+    ),
     Workload(
         "kept-10",
         "1 KB, ten kept connections at once (smtp-source)",
@@ -72,7 +75,13 @@ WORKLOADS = (
         roles=WORKERS,
         only=FAST,
     ),
-    Workload("new", "1 KB, a new connection each", phases.messages(new_connections, lockstep, KB, 500), quick=True),
+    Workload(
+        "new",
+        "1 KB, a new connection each",
+        phases.messages(new_connections, lockstep, KB, 500),
+        quick=True,
+        roles=FIXED,
+    ),
     Workload(
         "starttls",
         "1 KB, a new connection with STARTTLS each",
