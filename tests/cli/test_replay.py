@@ -33,6 +33,8 @@ STUFFED = b"Subject: Dots\r\n\r\n..\r\n...two\r\nbare\nand the end\r\n.\r\n"
 DATA = [b"DATA\r\n", STUFFED]
 QUIT = [b"QUIT\r\n"]
 LOGIN = base64.b64encode(b"\0ann\0secret")
+TOKEN = base64.b64encode(b"user=ann\1auth=Bearer secret\1\1")
+BEARER = base64.b64encode(b"n,a=ann,\1auth=Bearer secret\1\1")
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +112,13 @@ SESSIONS = {
     "a login at once": [*HELLO, b"AUTH PLAIN " + LOGIN + b"\r\n", *ENVELOPE, *DATA, *QUIT],
     "a login by challenge": [*HELLO, b"AUTH LOGIN\r\n", b"YW5u\r\n", b"c2VjcmV0\r\n", *QUIT],
     "a login that is given up": [*HELLO, b"AUTH LOGIN\r\n", b"*\r\n", *QUIT],
+    "a login by token": [*HELLO, b"AUTH XOAUTH2 " + TOKEN + b"\r\n", *QUIT],
+    "a login by a standard token": [*HELLO, b"AUTH OAUTHBEARER " + BEARER + b"\r\n", *QUIT],
+    "a login by PLAIN that asks first": [*HELLO, b"AUTH PLAIN\r\n", LOGIN + b"\r\n", *QUIT],
+    "a line with LF only": [*HELLO, b"NOOP\nMAIL FROM:<a@b.example>\r\n", *QUIT],
+    "a line with NUL": [*HELLO, b"NOOP \0\r\n", *QUIT],
+    "octets of all kinds": [*HELLO, *ENVELOPE, b"BDAT 256 LAST\r\n" + bytes(range(256)), *QUIT],
+    "mail data with NUL, 8-bit, CR": [*HELLO, *ENVELOPE, b"DATA\r\n", b"\0 \xff\x80\r \n.\r\n\r\n.\r\n", *QUIT],
     "no leave is taken": [*HELLO, *ENVELOPE],
     "broken amid the data": [*HELLO, *ENVELOPE, b"DATA\r\n", b"Subject: half\r\n\r\nhal"],
     "broken amid a chunk": [*HELLO, *ENVELOPE, b"BDAT 500 LAST\r\nhal"],
@@ -202,9 +211,11 @@ async def test_the_pauses_are_those_of_the_recording(tmp_path: Path) -> None:
 
 def test_a_server_elsewhere_must_be_allowed() -> None:
     with pytest.raises(ValueError, match=r"192\.0\.2\.1 is not on this machine"):
-        replay.allowed_address("192.0.2.1", 25, [])
-    assert replay.allowed_address("192.0.2.1", 25, ["192.0.2.1"]) == "192.0.2.1"
-    assert replay.allowed_address("127.0.0.1", 25, []) == "127.0.0.1"
+        replay.allowed_addresses("192.0.2.1", 25, [])
+    assert replay.allowed_addresses("192.0.2.1", 25, ["192.0.2.1"]) == ["192.0.2.1"]
+    assert replay.allowed_addresses("127.0.0.1", 25, []) == ["127.0.0.1"]
+    assert replay.allowed_addresses("::1", 25, []) == ["::1"]
+    assert replay.allowed_addresses(None, 25, []) == ["127.0.0.1", "::1"]
 
 
 async def test_nobody_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,6 +225,100 @@ async def test_nobody_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         port = server.addresses[0][1]
     assert await asyncio.to_thread(replay.main, [str(path), "--server", f":{port}"]) == replay.FAILED
     assert "cannot connect" in capsys.readouterr().err
+
+
+async def test_a_message_whose_reply_was_lost_is_sent_whole(tmp_path: Path) -> None:
+    path = tmp_path / "session.json"
+    async with serving(smtp=("127.0.0.1", 0)) as web:
+        web.server.faults.set({"rule": [{"verb": "END", "disconnect": "unanswered"}]})
+        await speak(web.server.addresses[0][1], [*HELLO, *ENVELOPE, *DATA])
+        record = await session_of(web.server)
+        path.write_bytes((await ask(web, "record_session", id=record.id)).body)
+    async with listening() as server:
+        await replayed(path, server)
+        assert [server.store.raw(id_) for id_ in (await session_of(server)).messages] == [BODY]
+
+
+@asynccontextmanager
+async def scripted(*replies: bytes, host: str = "127.0.0.1") -> AsyncIterator[int]:
+    """A server that says this, each after a line but the first, and closes then; its port."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number, reply in enumerate(replies):
+            if number:
+                await reader.readline()
+            writer.write(reply)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(speak, host, 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def simple_session(path: Path) -> Path:
+    lines = [
+        line("S", "220 localhost ESMTP"),
+        line("C", "HELO a.example"),
+        line("S", "250 localhost"),
+        line("C", "MAIL FROM:<a@b.example>"),
+        line("S", "250 2.1.0 OK"),
+        line("C", "QUIT"),
+        line("S", "221 2.0.0 Bye"),
+    ]
+    file = path / "session.json"
+    file.write_bytes(file_of(*lines))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("replies", "expected"),
+    [
+        ([], "  the server closed the connection (recorded: 220 localhost ESMTP)\n1 reply was different. 3 more"),
+        (
+            [b"220 x\r\n", b""],
+            "closed the connection (recorded: 250 localhost)\n1 reply was different. 2 more were not",
+        ),
+        ([b"220 x\r\n", b"421 x\r\n"], "recorded: 250 localhost\n-: the server leaves\n1 reply was different. 2 more"),
+        ([b"hello\r\n"], "  no reply line: b'hello' (recorded: 220 localhost ESMTP)\n"),
+    ],
+)
+async def test_a_server_that_breaks_off(
+    replies: list[bytes], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = simple_session(tmp_path)
+    async with scripted(*replies) as port:
+        assert await asyncio.to_thread(replay.main, [str(file), "--server", f":{port}"]) == replay.DIFFERENT
+    assert expected in capsys.readouterr().out
+
+
+async def test_a_server_that_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with scripted(b"220 x\r\n", b"", b"") as port:
+        words = [str(simple_session(tmp_path)), "--timeout", "0.1", "--server", f":{port}"]
+        assert await asyncio.to_thread(replay.main, words) == replay.DIFFERENT
+    assert "no reply in time (see --timeout) (recorded: 250 localhost)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("server", ["[::1]:{}", "localhost:{}", ":{}"])
+async def test_ipv6(server: str, tmp_path: Path) -> None:
+    file = simple_session(tmp_path)
+    async with scripted(b"220 x\r\n", b"250 x\r\n", b"250 x\r\n", b"221 x\r\n", host="::1") as port:
+        assert await asyncio.to_thread(replay.main, [str(file), "--server", server.format(port)]) == replay.SAME
+
+
+async def test_who_cannot_log_in_does_not_connect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "session.json"
+    file.write_bytes(file_of(line("S", "220 x"), line("C", "AUTH SCRAM-SHA-256 [40 octets, not kept]")))
+    async with scripted() as port:
+        assert await asyncio.to_thread(replay.main, [str(file), "--server", f":{port}"]) == replay.FAILED
+    said = capsys.readouterr()
+    assert "cannot log in by SCRAM-SHA-256: by PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER only" in said.err
+    assert said.out == ""
+
+
+def test_a_name_that_there_is_not(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        replay.main([str(simple_session(tmp_path)), "--server", "x" * 70 + ":25"])
+    assert "error: " + "x" * 70 + ": " in capsys.readouterr().err
 
 
 def line(by: str, text: str, at: float = 0.0) -> dict[str, Any]:

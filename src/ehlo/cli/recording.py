@@ -20,6 +20,8 @@ _CUT = re.compile(r"\[and [0-9]+ octets more\]\Z")
 _DATA = re.compile(r"([0-9]+) octets of mail data")
 _TOO_LONG = re.compile(r"a line of more than ([0-9]+) octets")
 _CHUNK = re.compile(r"BDAT ([0-9]{1,15})( LAST)?", re.IGNORECASE)
+# Lines that were refused before anybody looked at them, and others that are refused for the same reason.
+_REFUSED = {"bare LF in a line": b"x\nx\r\n", "bare CR or NUL in a line": b"x\0x\r\n"}
 _FILLER = b"x" * 70 + b"\r\n"
 
 Kind = Literal["command", "data", "reply", "tls", "close"]
@@ -54,11 +56,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """``steps`` in the order of the wire.  ``needs_login``: credentials were sent; ``login`` is the name, if known."""
+    """``steps`` in the order of the wire.  ``mechanisms``: by which somebody logged in; ``login``: who, or None."""
 
     steps: tuple[Step, ...]
     login: str | None
-    needs_login: bool
+    mechanisms: frozenset[str]
     has_tls: bool
 
 
@@ -80,7 +82,7 @@ def read_recording(data: bytes) -> Recording:
     return Recording(
         tuple(steps),
         login if isinstance(login, str) else None,
-        needs_login=any(step.answer is not None for step in steps),
+        mechanisms=frozenset(step.words for step in steps if step.answer is not None),
         has_tls=any(step.kind == "tls" for step in steps),
     )
 
@@ -166,7 +168,7 @@ class _Reader:
         mark = _MARK.search(text)
         has_secret = maybe_answer is not None and mark is not None
         kept = text[: mark.start()] if has_secret and mark is not None else f"{text}\r\n"
-        words = text if maybe_answer is None else self.mechanism
+        words = self.mechanism if has_secret else text
         octets = kept.encode("utf-8", "surrogateescape")
         self.steps.append(Step("command", at, words, octets, maybe_answer if has_secret else None))
         self.answers += has_secret
@@ -178,7 +180,9 @@ class _Reader:
             self._data(int(data[1]), last)
             self.not_before = at if last is not None and last.kind == "command" else max(self.not_before, _at(last))
         elif too_long is not None:
-            self.steps.append(Step("command", at, text, b"x" * (int(too_long[1]) + 1) + b"\r\n"))
+            self._make_up(at, text, b"x" * (int(too_long[1]) + 1) + b"\r\n")
+        elif text in _REFUSED:
+            self._make_up(at, text, _REFUSED[text])
         elif text.startswith("TLS:"):
             self.steps.append(Step("tls", at))
             self.not_before = at
@@ -186,6 +190,9 @@ class _Reader:
             self.steps.append(Step("close", at))
         elif text.endswith("lines are not kept"):
             raise CannotReplay(f"line {number} of the transcript: {text}")
+
+    def _make_up(self, at: float, words: str, octets: bytes) -> None:
+        self.steps.append(Step("command", at, words, octets, is_filled=True))
 
     def _data(self, size: int, last: Step | None) -> None:
         if last is not None and last.kind == "reply" and last.code == "354":
@@ -211,18 +218,21 @@ class _Reader:
         # What stands in front of the octets of a chunk is the command itself.
         heads = [step.octets[: step.octets.index(b"\n") + 1] if step.kind == "command" else b"" for step in parts]
         sizes = [len(step.octets) - len(head) for step, head in zip(parts, heads, strict=True)]
-        maybe_raw = next((raw for raw in self.raws if is_accepted and len(raw) == sum(sizes)), None)
+        was_answered = self._was_answered(parts[-1])
+        # What was stored came whole, also if no reply says so.
+        may_be_stored = is_whole and (is_accepted or not was_answered)
+        maybe_raw = next((raw for raw in self.raws if may_be_stored and len(raw) == sum(sizes)), None)
         if maybe_raw is not None:
             self.raws.remove(maybe_raw)
-        was_answered = self._was_answered(parts[-1])
-        content = _filler(sum(sizes), is_ended=was_answered) if maybe_raw is None else maybe_raw
+        is_ended = was_answered or maybe_raw is not None
+        content = _filler(sum(sizes), is_ended=is_ended) if maybe_raw is None else maybe_raw
         start = 0
         for step, head, size in zip(parts, heads, sizes, strict=True):
             piece = content[start : start + size]
             start += size
             step.is_filled = maybe_raw is None and size > 0
             step.octets = head + (piece if head else _stuffed(piece))
-        if is_whole and parts[-1].kind == "data" and was_answered:
+        if is_whole and parts[-1].kind == "data" and is_ended:
             last = parts[-1]
             last.octets += b".\r\n" if not last.octets or last.octets.endswith(b"\r\n") else b"\r\n.\r\n"
 

@@ -16,19 +16,21 @@ import os
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ehlo.cli import terminal
 from ehlo.cli.compose import read_file
 from ehlo.cli.recording import CannotReplay, Recording, read_recording
-from ehlo.cli.send import PASSWORD_VARIABLE, SERVER
+from ehlo.cli.send import PASSWORD_VARIABLE
+from ehlo.controller import PORT
 from ehlo.net.foreground import parse_address, visible
 from ehlo.net.wire import Destination, Wire
 from ehlo.protocol.client import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ehlo.cli.recording import Step
     from ehlo.protocol.replies import Reply
@@ -59,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     option = parser.add_argument
     option("file", metavar="FILE", help="what `ehlo inbox session ID` wrote; - is standard input")
-    option("--server", metavar="[HOST][:PORT]", default=SERVER, help="the server, on this machine (%(default)s)")
+    option("--server", metavar="[HOST][:PORT]", default=f":{PORT}", help="the server, on this machine (%(default)s)")
     option("--allow", metavar="HOST", action="append", default=[], help="this server may be elsewhere; repeatable")
     option("--speed", metavar="FACTOR", type=_positive, default=1.0, help="the pauses, so many times shorter")
     option("--no-wait", action="store_true", help="no pauses at all")
@@ -88,36 +90,45 @@ def main(args: Sequence[str]) -> int:
         terminal.never_fail_to_encode(stream)
     try:
         maybe_host, port = parse_address(options.server, _SMTP_PORT)
-        host = maybe_host or "127.0.0.1"
-        address = allowed_address(host, port, options.allow)
+        addresses = allowed_addresses(maybe_host, port, options.allow)
     except (ValueError, OSError) as error:
         parser.error(visible(str(error)))
     try:
         recording = read_recording(read_file(options.file))
-        maybe_login = find_login(recording, options) if recording.needs_login else None
+        maybe_login = find_login(recording, options) if recording.mechanisms else None
         context = _tls_context(options) if recording.has_tls else None
     except (CannotReplay, OSError) as error:
         print(f"ehlo: {visible(str(error))}", file=sys.stderr)
         return FAILED
     speed = None if options.no_wait else options.speed
+    host = maybe_host or "localhost"
     replay = Replay(recording.steps, maybe_login, context, host, speed=speed, timeout=options.timeout)
     try:
-        return asyncio.run(replay.run(address, port))
+        return asyncio.run(replay.run(addresses, port))
     except KeyboardInterrupt:
         return FAILED
 
 
-def allowed_address(host: str, port: int, allowed: Sequence[str]) -> str:
-    """Where to connect to: what was looked at.  ``ValueError`` for a server that was not allowed, ``OSError``."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+def allowed_addresses(maybe_host: str | None, port: int, allowed: Sequence[str]) -> list[str]:
+    """Where to connect to: what was looked at.  ``ValueError`` for a server that is not known, or not allowed."""
+    if not maybe_host:
+        return ["127.0.0.1", "::1"]
+    try:
+        found = socket.getaddrinfo(maybe_host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{maybe_host}: {getattr(error, 'strerror', None) or error}") from None
     addresses = [str(entry[4][0]) for entry in found]
-    if host not in allowed and not all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses):
-        raise ValueError(f"{host} is not on this machine: --allow {host} says that it is meant")
-    return addresses[0]
+    is_ours = all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
+    if maybe_host not in allowed and not is_ours:
+        raise ValueError(f"{maybe_host} is not on this machine: --allow {maybe_host} says that it is meant")
+    return addresses
 
 
 def find_login(recording: Recording, options: argparse.Namespace) -> Login:
     """Credentials in place of those that were not kept; ``CannotReplay`` where there are none."""
+    unknown = sorted(recording.mechanisms - MECHANISMS.keys())
+    if unknown:
+        raise CannotReplay(f"cannot log in by {unknown[0]}: by {', '.join(MECHANISMS)} only")
     user = options.user or recording.login
     if not user:
         raise CannotReplay("the session logged in: say by --user as whom")
@@ -129,6 +140,24 @@ def find_login(recording: Recording, options: argparse.Namespace) -> Login:
     if not sys.stdin.isatty():
         raise CannotReplay(f"no password for {user}: set {PASSWORD_VARIABLE}, or use --password-file")
     return Login(user, getpass.getpass(f"Password of {user}: "))
+
+
+def _cram_md5(login: Login, challenge: bytes) -> bytes:
+    """RFC 2195 §2."""
+    return f"{login.user} {hmac.new(login.password.encode(), challenge, 'md5').hexdigest()}".encode()
+
+
+# What is said in answer: of a login, its first or second answer, and the challenge.
+MECHANISMS: Final[dict[str, Callable[[Login, int, bytes], bytes]]] = {
+    "PLAIN": lambda login, _, __: f"\0{login.user}\0{login.password}".encode(),  # RFC 4616 §2
+    "LOGIN": lambda login, number, _: (login.password if number else login.user).encode(),
+    "CRAM-MD5": lambda login, _, challenge: _cram_md5(login, challenge),
+    # The token is given as the password.
+    "XOAUTH2": lambda login, _, __: f"user={login.user}\1auth=Bearer {login.password}\1\1".encode(),
+    "OAUTHBEARER": lambda login, _, __: (
+        f"n,a={login.user},\1auth=Bearer {login.password}\1\1".encode()
+    ),  # RFC 7628 §3.1
+}
 
 
 class Replay:
@@ -154,25 +183,25 @@ class Replay:
         self._unsent = b""
         self._challenge = b""
         self._differences = 0
+        self._awaited = sum(step.kind == "reply" for step in steps)
         self._is_over = False
         self._goes_on = False
 
-    async def run(self, address: str, port: int) -> int:
+    async def run(self, addresses: Sequence[str], port: int) -> int:
         """Connect and speak; the exit status."""
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._wire.connect(Destination(host=address, port=port, unix_path=None, ssl=None))
+            await self._connect(addresses, port)
         except (OSError, TimeoutError) as error:
             return _complain(f"cannot connect to {self._host}:{port}: {_reason(error)}")
+        before = 0.0
         try:
-            before = 0.0
             for step, maybe_next in zip(self._steps, [*self._steps[1:], None], strict=True):
+                since, before = max(0.0, step.at - before), step.at
                 if step.kind != "reply" and self._speed is not None:
-                    await asyncio.sleep(max(0.0, step.at - before) / self._speed)
+                    await asyncio.sleep(since / self._speed)
                 # What came in one piece has one time.
                 self._goes_on = maybe_next is not None and (maybe_next.kind, maybe_next.at) == ("command", step.at)
-                await self._take(step, max(0.0, step.at - before))
-                before = step.at
+                await self._take(step, since)
                 if self._is_over:
                     break
         except (UpstreamError, OSError, TimeoutError) as error:
@@ -181,8 +210,23 @@ class Replay:
             return _complain(str(error))
         finally:
             await self._close()
-        print(f"{self._differences or 'No'} repl{'y was' if self._differences == 1 else 'ies were'} different.")
+        print(self._result())
         return DIFFERENT if self._differences else SAME
+
+    def _result(self) -> str:
+        text = f"{self._differences or 'No'} repl{'y was' if self._differences == 1 else 'ies were'} different."
+        return f"{text} {self._awaited} more were not awaited." if self._awaited else text
+
+    async def _connect(self, addresses: Sequence[str], port: int) -> None:
+        *others, last = addresses
+        for address in others:
+            with contextlib.suppress(OSError, TimeoutError):
+                return await self._connect_to(address, port)
+        return await self._connect_to(last, port)
+
+    async def _connect_to(self, address: str, port: int) -> None:
+        async with asyncio.timeout(self._timeout):
+            await self._wire.connect(Destination(host=address, port=port, unix_path=None, ssl=None))
 
     async def _close(self) -> None:
         """Close, and let what was written go out first."""
@@ -196,8 +240,13 @@ class Replay:
         match step.kind:
             case "reply":
                 wait = self._timeout + (0.0 if self._speed is None else recorded / self._speed)
-                async with asyncio.timeout(wait):
-                    self._compare(step, await self._wire.reply())
+                self._awaited -= 1
+                try:
+                    async with asyncio.timeout(wait):
+                        reply = await self._wire.reply()
+                except (UpstreamError, OSError, TimeoutError) as error:
+                    raise UpstreamError(f"{_reason(error)} (recorded: {step.lines[-1]})") from error
+                self._compare(step, reply)
             case "tls":
                 await self._start_tls()
             case "close":
@@ -209,7 +258,8 @@ class Replay:
     async def _say(self, step: Step) -> None:
         octets, words = step.octets, step.words
         if step.answer is not None:
-            secret = base64.b64encode(self._answer(words, step.answer))
+            assert self._maybe_login is not None
+            secret = base64.b64encode(MECHANISMS[words](self._maybe_login, step.answer, self._challenge))
             octets += secret + b"\r\n"
             words = f"{step.octets.decode('utf-8', 'replace')}{HIDDEN}"
         mark = " (made up: they were not kept)" if step.is_filled else ""
@@ -222,18 +272,6 @@ class Replay:
         async with asyncio.timeout(self._timeout):
             await self._wire.drain()
 
-    def _answer(self, mechanism: str, number: int) -> bytes:
-        assert self._maybe_login is not None
-        user, password = (word.encode() for word in self._maybe_login)
-        known: dict[str, Callable[[], bytes]] = {
-            "PLAIN": lambda: b"\0" + user + b"\0" + password,
-            "LOGIN": lambda: password if number else user,
-            "CRAM-MD5": lambda: user + b" " + hmac.new(password, self._challenge, "md5").hexdigest().encode(),
-        }
-        if mechanism not in known:
-            raise CannotReplay(f"cannot log in by {mechanism}: by {', '.join(known)} only")
-        return known[mechanism]()
-
     async def _start_tls(self) -> None:
         if self._wire.parser.has_unread:
             raise UpstreamError("the server said something before the TLS handshake")
@@ -241,7 +279,8 @@ class Replay:
             async with asyncio.timeout(self._timeout):
                 await self._wire.start_tls(self._maybe_context or ssl.create_default_context(), self._host)
         except ssl.SSLError as error:
-            raise CannotReplay(f"no TLS: {error} (see --ca and --insecure)") from error
+            hint = " (see --ca and --insecure)" if isinstance(error, ssl.SSLCertVerificationError) else ""
+            raise CannotReplay(f"no TLS: {error}{hint}") from error
         print("-: TLS")
 
     def _compare(self, step: Step, reply: Reply) -> None:
@@ -255,6 +294,10 @@ class Replay:
         if str(reply.code) == step.code:
             return
         self._differ(f"  recorded: {step.lines[-1]}")
+        if reply.code == 421:  # RFC 5321 §3.8: whoever says it closes
+            print("-: the server leaves")
+            self._is_over = True
+            return
         # Where one waits for mail data, an answer or TLS and the other does not, nothing that follows means the same.
         if "3" in {step.code[0], str(reply.code)[0]} or "220" in {step.code, str(reply.code)}:
             print("-: the session cannot go on as it was recorded")
@@ -279,8 +322,8 @@ def _complain(text: str) -> int:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no reply came in time"
+    if isinstance(error, TimeoutError) and not error.errno:
+        return "no reply in time (see --timeout)"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
