@@ -40,7 +40,19 @@ def test_a_scenario_is_chosen_fires_and_ends(served: Served, open_page: Callable
     served.send(mail("Welcome aboard"))
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("replly = '450 No'", "rule 1: there is no key 'replly'"),
+        (
+            "verb = 'CONNECT'\nsender = 'a@*'\ndelay = 1",
+            "rule 1: sender does not go with verb CONNECT: there is no sender",
+        ),
+    ],
+)
 def test_a_mistake_is_told_by_its_place(
+    rule: str,
+    told: str,
     open_page: Callable[..., Page],
     complaints: list[str],
 ) -> None:
@@ -48,6 +60,22 @@ def test_a_mistake_is_told_by_its_place(
     page = open_page()
     page.get_by_role("button", name="Faults on purpose").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Scenario in TOML").fill("[[rule]]\nreplly = '450 No'")
+    dialog.get_by_label("Scenario in TOML").fill(f"[[rule]]\n{rule}")
     dialog.get_by_role("button", name="Begin").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("rule 1: there is no key 'replly'")
+    expect(dialog.get_by_role("alert")).to_contain_text(told)
+
+
+def test_what_did_not_happen_is_not_among_what_fired(served: Served, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Faults on purpose").click()
+    dialog = page.get_by_role("dialog")
+    rules = "[[rule]]\nstall_after = 1000000\nstall = 60\n\n[[rule]]\nverb = 'QUIT'\ndelay = 0.001"
+    dialog.get_by_label("Scenario in TOML").fill(rules)
+    dialog.get_by_role("button", name="Begin").click()
+    expect(dialog).to_be_hidden()
+    served.send(mail("Short"))
+    page.reload()
+    page.get_by_role("button", name="Faults on purpose").click()
+    expect(dialog.locator(".fired li")).to_have_count(1)
+    expect(dialog.locator(".fired")).to_contain_text("QUIT, rule 2: delay 0.001 s")
+    dialog.get_by_role("button", name="End the faults").click()
