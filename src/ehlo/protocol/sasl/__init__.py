@@ -17,67 +17,17 @@ The names of the package are there when one is first asked for: a server without
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ehlo.protocol.sasl.suite import (
-        ITERATIONS_DEFAULT,
-        MECHANISMS,
-        SCRAM_SHA_256_PLUS,
-        AuthenticationFailed,
-        Authorize,
-        Challenge,
-        CheckDigest,
-        CheckPassword,
-        CheckToken,
-        Context,
-        Exchange,
-        Failure,
-        FindKeys,
-        IdentifyPeer,
-        Identity,
-        MalformedResponse,
-        Mechanism,
-        Question,
-        Step,
-        Success,
-        offered,
-    )
-
-__all__ = [
-    "ITERATIONS_DEFAULT",
-    "MECHANISMS",
-    "SCRAM_SHA_256_PLUS",
-    "AuthenticationFailed",
-    "Authorize",
-    "Challenge",
-    "CheckDigest",
-    "CheckPassword",
-    "CheckToken",
-    "Context",
-    "Exchange",
-    "Failure",
-    "FindKeys",
-    "IdentifyPeer",
-    "Identity",
-    "MalformedResponse",
-    "Mechanism",
-    "Question",
-    "Step",
-    "Success",
-    "offered",
-]
+    from ehlo.protocol.sasl.suite import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:
     """Take a name from ``suite`` (PEP 562: called for one that is not there yet)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ehlo.protocol.sasl import suite  # noqa: PLC0415 - see the module's text
-
-    globals().update({each: getattr(suite, each) for each in __all__})
-    return globals()[name]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    if not name.startswith("_"):
+        suite = import_module("ehlo.protocol.sasl.suite")
+        if name in suite.__all__:
+            return globals().setdefault(name, getattr(suite, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
