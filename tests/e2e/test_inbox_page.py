@@ -581,6 +581,64 @@ def test_ten_thousand_messages_scroll(served: Served, open_page: Callable[..., P
     expect(row(page, "Another one")).to_be_visible()
 
 
+# Much comes at once
+
+
+BURST = 300
+
+
+def send_burst(served: Served) -> None:
+    with served.client() as smtp:
+        for number in range(BURST):
+            smtp.sendmail("a@example.com", ["b@example.com"], f"Subject: Burst number {number}.\r\n\r\nBody {number}.")
+
+
+def requests_for_pages(page: Page) -> list[str]:
+    """The requests for pages of the list, from now on."""
+    found: list[str] = []
+    page.on("request", lambda request: found.append(request.url) if "messages?limit=100" in request.url else None)
+    return found
+
+
+def test_a_burst_is_shown_whole_and_fetched_in_few_pieces(served: Served, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    served.send(mail("Before it"))
+    expect(row(page, "Before it")).to_be_visible()
+    requests = requests_for_pages(page)
+    send_burst(served)
+    expect(page.locator("#list-title")).to_contain_text(f"{BURST + 1} unread")
+    expect(row(page, f"Burst number {BURST - 1}.").filter(has_text=f"Body {BURST - 1}.")).to_be_visible()
+    assert len(requests) < BURST / 10
+    page.evaluate("() => { document.getElementById('rows').scrollTop = 1e9; }")
+    expect(row(page, "Before it").filter(has_text="A text.")).to_be_visible()
+    expect(row(page, "Burst number 0.").filter(has_text="Body 0.")).to_be_visible()
+
+
+def test_an_open_message_keeps_its_place_in_a_burst(served: Served, open_page: Callable[..., Page]) -> None:
+    served.send(mail("Before it"))
+    page = open_page("#/message/1")
+    expect(page.locator("#reader")).to_contain_text("1 of 1")
+    send_burst(served)
+    expect(page.locator("#reader")).to_contain_text(f"{BURST + 1} of {BURST + 1}")
+
+
+def test_a_tab_that_nobody_sees_fetches_no_list_until_it_is_seen(
+    served: Served, open_page: Callable[..., Page]
+) -> None:
+    page = open_page()
+    served.send(mail("Seen"))
+    expect(row(page, "Seen")).to_be_visible()
+    requests = requests_for_pages(page)
+    is_hidden = "(is) => { Object.defineProperty(document, 'hidden', { value: is, configurable: true }); }"
+    page.evaluate(is_hidden, True)
+    served.send(mail("Not seen yet"))
+    expect(page).to_have_title("(2) ehlo inbox")
+    assert requests == []
+    page.evaluate(is_hidden, False)
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    expect(row(page, "Not seen yet")).to_be_visible()
+
+
 def test_a_megabyte_of_text_is_cut_until_asked_for(served: Served, open_page: Callable[..., Page]) -> None:
     served.send(mail("Long", "A line of text, https://acme.test/path and more of it.\n" * 20_000 + "The end."))
     page = open_page("#/message/1")

@@ -77,7 +77,7 @@ export class Listing extends EventTarget {
       const isWhole = page.items.length < PAGE;
       // Where nothing meets, too much has come to be put in between: the list starts anew.
       this.items = isWhole || last === undefined ? fresh : fresh.concat(this.items.slice(known.get(last.id) + 1));
-      this.#ready(page, hasMore && !isWhole);
+      this.#ready(page, (hasMore || last === undefined) && !isWhole);
       return known.size === 0 && this.items.length === added.length ? added.slice(0, PAGE) : added;
     });
   }

@@ -22,7 +22,7 @@ let isSyncing = false;
 let isStale = false; // something came while it was fetched: the server may have looked before
 
 export function syncSoon() {
-  if (isSyncing || document.hidden) isStale = true;
+  if (isSyncing) isStale = true;
   else syncTimer ??= setTimeout(sync, Math.max(SYNC_PAUSE, SYNC_LEAST - (performance.now() - syncedAt)));
 }
 
@@ -30,9 +30,10 @@ document.addEventListener("visibilitychange", () => isStale && syncSoon());
 
 async function sync() {
   syncTimer = null;
+  isStale = document.hidden;
+  if (isStale) return;
   syncedAt = performance.now();
   isSyncing = true;
-  isStale = false;
   await fetchNew(state.listing);
   isSyncing = false;
   if (isStale) syncSoon();
