@@ -2,13 +2,103 @@ from __future__ import annotations
 
 import pytest
 
-from ehlo.report import check
+from ehlo.report import Severity, check
 from ehlo.report.dialogue import Dialogue, spoken
 from ehlo.report.examples import mail
 
 GREETING = "S: 220 mx.receiver.example ESMTP"
 HELLO = (GREETING, "C: EHLO client.sender.example", "S: 250 mx.receiver.example")
 QUIT = ("C: QUIT", "S: 221 2.0.0 Bye")
+
+
+OFFER = ("C: EHLO mx.sender.example", "S: 250-mx.receiver.example", "S: 250-PIPELINING", "S: 250 STARTTLS")
+TLS = (
+    "C: STARTTLS",
+    "S: 220 2.0.0 Go ahead",
+    "-: TLS: TLSv1.3, TLS_AES_256_GCM_SHA384",
+    *OFFER[:-1],
+    "S: 250 AUTH PLAIN",
+)
+GROUP = (
+    "C: MAIL FROM:<> SIZE=100 BODY=8BITMIME",
+    "S: 250 2.1.0 OK",
+    "C! RCPT TO:<postmaster>",
+    "S: 250 2.1.5 OK",
+    "C! DATA",
+)
+CONTENT = ("S: 354 Go ahead", "-: 100 octets of mail data", "S: 250 2.0.0 OK")
+RIGHT = {
+    "Postfix": (GREETING, *OFFER, *TLS, *GROUP, *CONTENT, "C! QUIT", "S: 221 2.0.0 Bye"),
+    "two messages": (GREETING, *OFFER, *TLS, *GROUP, *CONTENT, *GROUP, *CONTENT, *QUIT),
+    "TLS from the beginning": ("-: TLS: TLSv1.3", GREETING, *OFFER[:-1], "S: 250 SIZE", *GROUP, *CONTENT, *QUIT),
+    "chunks": (
+        *(GREETING, *OFFER, *TLS, *GROUP[:-1], "C! BDAT 50", "-: 50 octets of mail data", "S: 250 2.0.0 OK"),
+        *("C! BDAT 50 LAST", "-: 50 octets of mail data", "S: 250 2.0.0 OK", *QUIT),
+    ),
+    "a login in one line": (
+        GREETING,
+        *OFFER,
+        *TLS,
+        "C: AUTH PLAIN AGEAYg==",
+        "S: 235 2.7.0 OK",
+        *GROUP,
+        *CONTENT,
+        *QUIT,
+    ),
+    "a login that fails": (
+        *(GREETING, *OFFER, *TLS, "C: AUTH XOAUTH2 eA==", "S: 334 eyJz", "C: ", "S: 535 5.7.8 No"),
+        *(
+            "C: AUTH LOGIN",
+            "S: 334 VXNlcm5hbWU6",
+            "C: YQ==",
+            "S: 334 UGFzc3dvcmQ6",
+            "C: Yg==",
+            "S: 235 2.7.0 OK",
+            *QUIT,
+        ),
+    ),
+    "a server that knows no EHLO": (
+        GREETING,
+        "C: EHLO mx.sender.example",
+        "S: 502 5.5.1 What",
+        "C: HELO mx.sender.example",
+        "S: 250 mx",
+        *QUIT,
+    ),
+    "a recipient that is refused": (
+        *(
+            GREETING,
+            *OFFER,
+            *TLS,
+            *GROUP[:3],
+            "S: 450 4.2.1 Later",
+            "C! RCPT TO:<bob@receiver.example>",
+            "S: 250 2.1.5 OK",
+        ),
+        *("C! DATA", *CONTENT, *QUIT),
+    ),
+    "greylisting": (GREETING, *OFFER, *TLS, *GROUP[:3], "S: 450 4.2.1 Later", "C: RSET", "S: 250 2.0.0 OK", *QUIT),
+    "a name of one's own": (GREETING, "C: EHLO [IPv6:2001:db8::1]", "S: 250 mx", "C: NOOP", "S: 250 2.0.0 OK", *QUIT),
+    "LMTP": (
+        *(
+            GREETING,
+            "C: LHLO mx.sender.example",
+            "S: 250-mx",
+            "S: 250 PIPELINING",
+            *GROUP,
+            *CONTENT,
+            "S: 550 5.1.1 No",
+            *QUIT,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("title", RIGHT)
+def test_a_right_client_has_no_error_and_no_warning(title: str) -> None:
+    findings = check(mail(), spoken(*RIGHT[title])).findings
+
+    assert [str(one) for one in findings if one.severity is not Severity.NOTICE] == []
 
 
 def texts(dialogue: Dialogue, rule: str) -> list[str]:

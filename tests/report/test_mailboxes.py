@@ -89,3 +89,7 @@ def test_nothing_raises_and_nothing_outside_of_comments_is_lost(value: str) -> N
 @pytest.mark.parametrize("piece", ['"', "\\", '"\\', '\\"', "(", "<", '<"', "[", "<a@b>,", "a:", ";"])
 def test_a_long_list_takes_time_in_proportion(piece: str) -> None:
     read_mailboxes(piece * 200_000)
+
+
+def test_long_names_before_many_colons_take_no_longer() -> None:
+    read_mailboxes('"x"' * 100_000 + "@" + ":" * 100_000)

@@ -23,10 +23,22 @@ def _uris(mail: Mail) -> list[str]:
     return [uri.strip() for one in mail.all("List-Unsubscribe") for uri in _URI.findall(one.value)]
 
 
+def _value(mail: Mail, name: str) -> str:
+    one = mail.first(name)
+    return "" if one is None else one.value.lower()
+
+
 def _is_bulk(mail: Mail) -> bool:
-    precedence = mail.first("Precedence")
-    is_marked = precedence is not None and precedence.value.lower() in {"bulk", "list"}
+    # Answers of machines are marked so that no machine answers them, and go to one (RFC 3834 §3.1.7, §3.1.8).
+    is_marked = _value(mail, "Precedence") in {"bulk", "list"} and not _value(mail, "Auto-Submitted").startswith(
+        "auto-"
+    )
     return is_marked or any(mail.first(name) for name in _BULK_FIELDS)
+
+
+def _is_discussion(mail: Mail) -> bool:
+    """Whether everybody may write, so that RFC 8058 is not for it; RFC 2369 §3.4: "NO" is where they may not."""
+    return mail.first("List-Post") is not None and not _value(mail, "List-Post").startswith("no")
 
 
 def _no_unsubscribe(mail: Mail) -> Iterator[Found]:
@@ -48,8 +60,7 @@ def _bad_unsubscribe(mail: Mail) -> Iterator[Found]:
 
 def _no_one_click(mail: Mail) -> Iterator[Found]:
     one = mail.first("List-Unsubscribe")
-    # Not of a list for discussion, where everybody writes: RFC 8058 is about mail from one to many.
-    if one is not None and mail.first("List-Unsubscribe-Post") is None and mail.first("List-Post") is None:
+    if one is not None and mail.first("List-Unsubscribe-Post") is None and not _is_discussion(mail):
         yield Found(
             one.place,
             f"has no List-Unsubscribe-Post beside it: add {_ONE_CLICK}, for a button that does it at once",

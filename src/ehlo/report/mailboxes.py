@@ -92,6 +92,7 @@ class _Reader:
 
     def _clear(self) -> None:
         self._before: list[str] = []
+        self._has_at = False
         self._after: list[str] = []
         self._maybe_brackets: str | None = None
 
@@ -105,6 +106,7 @@ class _Reader:
             self._maybe_brackets = text[1:-1].strip()
         else:
             (self._before if self._maybe_brackets is None else self._after).append(text)
+            self._has_at = self._has_at or "@" in text
 
     def finish(self) -> Mailboxes:
         if self._members or self._gaps or self._has_text():
@@ -117,9 +119,7 @@ class _Reader:
         return self._maybe_brackets is not None or any(piece.strip() for piece in self._before)
 
     def _may_begin_group(self) -> bool:
-        return (
-            not self._is_in_group and self._maybe_brackets is None and not any("@" in piece for piece in self._before)
-        )
+        return not (self._is_in_group or self._maybe_brackets is not None or self._has_at)
 
     def _end_member(self, mark: str) -> None:
         ends_group = mark == ";" and self._is_in_group
