@@ -57,7 +57,10 @@ def _lacking(mail: Mail) -> Iterator[Found]:
             others = len(feature.lacking) - len(major)
             if major:
                 more = f" and {others} others" if others else ""
-                yield Found(part.place, f"uses {feature.title}, which is missing in {', '.join(major)}{more}")
+                yield Found(
+                    part.place,
+                    f"uses {feature.title}, which is missing in {', '.join(major)}{more}: see that it is not needed",
+                )
 
 
 def _active(mail: Mail) -> Iterator[Found]:

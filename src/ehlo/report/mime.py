@@ -30,6 +30,7 @@ _BAD_QUOTED = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\Z)")
 _ENCODED_WORD = re.compile(r"\s*=\?[^?\s]+\?[bq]\?", re.IGNORECASE)
 # RFC 2045 §5.1, in lower case
 _TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_INCOMPLETE = "is not a multiple of four characters of base64: its end is missing, or the = there"
 _LARGE = 25 * 1000 * 1000
 
 
@@ -94,16 +95,19 @@ def _encoded_leaves(mail: Mail, encoding: str) -> Iterator[Part]:
 
 def _bad_base64(mail: Mail) -> Iterator[Found]:
     for part in _encoded_leaves(mail, "base64"):
-        octets = b"".join(part.octets.split())
+        maybe_problem = _maybe_problem(part.octets)
         is_cut = mail.size > len(mail.raw) and part.end == len(mail.raw)
-        if _NO_BASE64.search(octets):
-            yield Found(
-                part.place, "has characters that are not of base64: encode all of it, and add nothing behind it"
-            )
-        elif b"=" in octets.rstrip(b"=")[:-1] or octets.endswith(b"==="):
-            yield Found(part.place, "goes on behind the = that ends base64: encode it at once, not piece by piece")
-        elif len(octets) % 4 and not is_cut:
-            yield Found(part.place, "is not a multiple of four characters of base64: its end is missing, or its =")
+        if maybe_problem is not None and not (maybe_problem == _INCOMPLETE and is_cut):
+            yield Found(part.place, maybe_problem)
+
+
+def _maybe_problem(base64: bytes) -> str | None:
+    octets = b"".join(base64.split())
+    if _NO_BASE64.search(octets):
+        return "has characters that are not of base64: encode all of it, and add nothing behind it"
+    if b"=" in octets.rstrip(b"=") or octets.endswith(b"==="):
+        return "goes on behind the = that ends base64: encode it at once, not piece by piece"
+    return _INCOMPLETE if len(octets) % 4 else None
 
 
 def _bad_quoted(mail: Mail) -> Iterator[Found]:
@@ -146,14 +150,16 @@ def _undecodable(mail: Mail) -> Iterator[Found]:
         is_named = "charset" in part.content.written
         if codec is None or not (part.content_type in _TEXTS or (is_named and part.content_type.startswith("text/"))):
             continue
+        if part.encoding not in _ENCODINGS or (part.encoding == "base64" and _maybe_problem(part.octets)):
+            continue  # another rule says so
         try:
             part.decoded.decode(codec)
         except UnicodeDecodeError as error:
-            if not is_named:
-                text = "has octets above 127 and names no character set: add charset=utf-8, or what it is"
-            else:
+            if is_named:
                 where = f"octet {error.start + 1} of its text"
-                text = f"is in {short(part.charset)}, as it says, but {where} is not: name the right character set"
+                text = f"says that it is in {short(part.charset)}, and {where} is not: name the character set it is in"
+            else:
+                text = "has octets above 127 and names no character set: add charset=utf-8, or what it is"
             yield Found(part.place, text)
 
 
@@ -202,7 +208,8 @@ def _bad_file_name(mail: Mail) -> Iterator[Found]:
             yield Found(
                 part.place, "has a file name with a folder, which readers cut off or refuse: give the name alone"
             )
-        written = part.disposition.plain("filename") or part.content.plain("name") or ""
+        is_disposition = part.disposition.get("filename") is not None
+        written = (part.disposition.plain("filename") if is_disposition else part.content.plain("name")) or ""
         if _ENCODED_WORD.match(written):
             yield Found(part.place, "has its file name as an encoded word: write it as filename*=utf-8''...")
         elif not written.isascii() and not mail.has_option("SMTPUTF8"):

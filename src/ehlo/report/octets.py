@@ -20,33 +20,35 @@ _EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 def _bare_lf(mail: Mail) -> Iterator[Found]:
     for number, line in enumerate(mail.lines, 1):
         if line.endswith(b"\n") and not line.endswith(b"\r\n"):
-            yield Found(f"line {number}", "ends in LF without CR")
+            yield Found(f"line {number}", "ends in LF without CR: end every line in CRLF")
 
 
 def _bare_cr(mail: Mail) -> Iterator[Found]:
     for number, line in enumerate(mail.lines, 1):
         if _BARE_CR.search(line):
-            yield Found(f"line {number}", "has a CR without LF")
+            yield Found(f"line {number}", "has a CR without LF: end every line in CRLF")
 
 
 def _long_lines(mail: Mail) -> Iterator[Found]:
     for number, line in enumerate(mail.lines, 1):
         size = len(line.rstrip(b"\r\n"))
         if size > LINE_LIMIT:
-            yield Found(f"line {number}", f"has {size} octets; {LINE_LIMIT} are allowed")
+            yield Found(
+                f"line {number}", f"has {size} octets, and {LINE_LIMIT} are allowed: fold a field, encode a body"
+            )
 
 
 def _wide_header_lines(mail: Mail) -> Iterator[Found]:
     for number, line in enumerate(mail.lines[: mail.header_size], 1):
         size = len(line.rstrip(b"\r\n"))
         if LINE_RECOMMENDED < size <= LINE_LIMIT and re.match(rb"(?i)(subject|to|cc|from|reply-to)[ \t]*:", line):
-            yield Found(f"line {number}", f"has {size} octets and could be folded; {LINE_RECOMMENDED} are recommended")
+            yield Found(f"line {number}", f"has {size} octets, and {LINE_RECOMMENDED} are recommended: fold it")
 
 
 def _nul(mail: Mail) -> Iterator[Found]:
     for number, line in enumerate(mail.lines, 1):
         if b"\0" in line:
-            yield Found(f"line {number}", "has a NUL octet")
+            yield Found(f"line {number}", "has a NUL octet: leave it out, or encode the body as base64")
 
 
 def _eight_bit_body(mail: Mail) -> Iterator[Found]:
@@ -55,7 +57,9 @@ def _eight_bit_body(mail: Mail) -> Iterator[Found]:
         return
     for number, line in enumerate(mail.lines[mail.header_size :], mail.header_size + 1):
         if _EIGHT_BIT.search(line):
-            yield Found(f"line {number}", "has octets above 127, and MAIL had no BODY=8BITMIME")
+            yield Found(
+                f"line {number}", "has octets above 127, and MAIL had no BODY=8BITMIME: add it, or encode the body"
+            )
             return
 
 
@@ -64,7 +68,9 @@ def _eight_bit_header(mail: Mail) -> Iterator[Found]:
         return
     for number, line in enumerate(mail.lines[: mail.header_size], 1):
         if _EIGHT_BIT.search(line):
-            yield Found(f"line {number}", "has octets above 127 that are not encoded, and MAIL had no SMTPUTF8")
+            yield Found(
+                f"line {number}", "has octets above 127, and MAIL had no SMTPUTF8: write =?utf-8?q?...?= for them"
+            )
 
 
 def _header_not_utf8(mail: Mail) -> Iterator[Found]:
@@ -72,7 +78,10 @@ def _header_not_utf8(mail: Mail) -> Iterator[Found]:
         try:
             line.decode()
         except UnicodeDecodeError:
-            yield Found(f"line {number}", "is not UTF-8")
+            yield Found(
+                f"line {number}",
+                "is not UTF-8, and nothing else may be here: write =?utf-8?q?...?= for what is not ASCII",
+            )
 
 
 def _doubled_dots(mail: Mail) -> Iterator[Found]:
@@ -82,12 +91,15 @@ def _doubled_dots(mail: Mail) -> Iterator[Found]:
         if line.startswith(b"..") and not line.startswith(b"...")
     ]
     for number in dotted:
-        yield Found(f"line {number}", "begins with two dots: perhaps the client doubled one that was doubled already")
+        yield Found(
+            f"line {number}",
+            "begins with two dots: see that nothing doubles a dot but the SMTP client, which does it once",
+        )
 
 
 def _no_body_separator(mail: Mail) -> Iterator[Found]:
     if mail.raw and mail.header_size == len(mail.lines):
-        yield Found("", "there is no empty line, so all of it is header")
+        yield Found("", "there is no empty line, so all of it is header: put one behind the header")
 
 
 _LONG = "x" * (LINE_LIMIT + 1)
