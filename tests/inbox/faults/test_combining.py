@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ehlo.inbox.faults.matching import Matcher, Situation
-    from ehlo.inbox.faults.scenario import Rule
+    from ehlo.inbox.faults.rule import Rule
     from tests.support import Client
 
 DOCS = Path(__file__).parents[3] / "docs" / "faults.md"

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
+from ehlo.inbox.faults.rule import Rule, Scenario
 from ehlo.inbox.faults.scenario import (
     FULL,
     GREYLISTED,
-    Rule,
-    Scenario,
     ScenarioError,
     parse_scenario,
     ready_names,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ehlo.inbox.faults.record import FaultLog, Fired
-    from ehlo.inbox.faults.scenario import Rule
+    from ehlo.inbox.faults.rule import Rule
     from ehlo.smtp import SMTP
 
 SLICE = 0.1
@@ -115,7 +115,8 @@ class Firing:
         """The same, without a word."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        while (left := end - loop.time()) > 0 and self.is_wanted() and not self.server.is_gone:  # noqa: ASYNC110 - nobody tells
+        # Nobody tells when there is no reason to go on.
+        while (left := end - loop.time()) > 0 and self.is_wanted() and not self.server.is_gone:  # noqa: ASYNC110
             await asyncio.sleep(min(left, SLICE))
 
     def hung_up(self) -> bool:

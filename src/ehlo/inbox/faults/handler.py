@@ -17,7 +17,8 @@ from ehlo.inbox.faults.acting import Firing, Flow, Refused, missed
 from ehlo.inbox.faults.combining import CONNECT, END
 from ehlo.inbox.faults.matching import Found, Matcher, Situation
 from ehlo.inbox.faults.record import FaultLog, Fired
-from ehlo.inbox.faults.scenario import Rule, Scenario, scenario_of
+from ehlo.inbox.faults.rule import Rule, Scenario
+from ehlo.inbox.faults.scenario import scenario_of
 from ehlo.inbox.patterns import TooSlow
 from ehlo.inbox.searching import Searches
 from ehlo.protocol.address import Path, parse_forward_path, parse_reverse_path

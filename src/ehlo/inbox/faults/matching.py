@@ -19,7 +19,7 @@ from ehlo.inbox.faults.combining import ANY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ehlo.inbox.faults.scenario import Pattern, Rule, Scenario
+    from ehlo.inbox.faults.rule import Pattern, Rule, Scenario
 
 KEY_LIMIT = 10_000
 """Senders, peers ... that a rule keeps apart, and sessions; the oldest is forgotten first."""
