@@ -1,53 +1,19 @@
 from __future__ import annotations
 
-import base64
-import re
-from functools import cache
-
-import dkim
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ehlo.report import Severity
 from ehlo.report.authentication import AUTHENTICATION_NAMES, authenticate
 from ehlo.report.dns import DNSFailure, Kind, Zone
 from ehlo.report.examples import added, mail
 from ehlo.report.mail import Mail
-
-ADDRESS = "192.0.2.1"
-
-
-@cache
-def key(bits: int = 2048) -> tuple[bytes, str]:
-    """A private key in PEM, and the public one as a DKIM record has it."""
-    private = rsa.generate_private_key(public_exponent=65537, key_size=bits)
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    public = private.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return pem, base64.b64encode(public).decode()
+from tests.report.support import ADDRESS, signed, zone
 
 
-def zone(bits: int = 2048) -> Zone:
-    return Zone(
-        f"""
-        one._domainkey.sender.example TXT "v=DKIM1; k=rsa; p={key(bits)[1]}"
-        sender.example TXT "v=spf1 ip4:{ADDRESS} -all"
-        _dmarc.sender.example TXT "v=DMARC1; p=reject"
-        """
-    )
-
-
-def signed(one: Mail, bits: int = 2048, **options: object) -> Mail:
-    signature = dkim.sign(one.raw, b"one", b"sender.example", key(bits)[0], **options)
-    return Mail(signature + one.raw, mail_from="anna@sender.example")
-
-
-def rules(one: Mail, zone: Zone, address: str | None = ADDRESS) -> set[str]:
-    return {finding.rule for finding in authenticate(one, zone, maybe_address=address, helo="client.example").findings}
+def rules(one: Mail, resolver: Zone, address: str | None = ADDRESS) -> set[str]:
+    return {
+        finding.rule for finding in authenticate(one, resolver, maybe_address=address, helo="client.example").findings
+    }
 
 
 def test_a_signed_message_from_the_right_place_has_no_findings() -> None:
@@ -87,44 +53,6 @@ def test_without_an_address_spf_is_left_out() -> None:
     assert result.findings == ()
 
 
-def text_of(one: Mail, zone: Zone, rule: str) -> str:
-    (finding,) = [found for found in authenticate(one, zone).findings if found.rule == rule]
-    return finding.text
-
-
-KEY = "one._domainkey.sender.example"
-
-
-@pytest.mark.parametrize(
-    ("record", "text"),
-    [
-        ("", f"permerror: there is no key at {KEY}: publish it there as a TXT record"),
-        (f'{KEY} TXT "v=DKIM1; p="', f"permerror: the key at {KEY} is revoked: sign with another, and publish that"),
-        (f'{KEY} TXT "v=spf1 -all"', f"permerror: the record at {KEY} is no key: publish it anew"),
-        (f'{KEY} TXT "v=DKIM1; p=bm8ga2V5"', f"permerror: the record at {KEY} is no key: publish it anew"),
-    ],
-)
-def test_a_key_that_cannot_be_used_is_told_apart_from_a_wrong_signature(record: str, text: str) -> None:
-    assert text_of(signed(mail()), Zone(record), "dkim-invalid") == text
-
-
-def test_a_changed_field_is_told_apart_from_a_changed_body() -> None:
-    raw = signed(mail()).raw
-
-    assert text_of(Mail(raw.replace(b"Lunch", b"Lunsj")), zone(), "dkim-invalid").startswith("fail: the signed fields")
-    assert text_of(Mail(raw.replace(b"At one?", b"At two?")), zone(), "dkim-invalid").startswith("fail: the body was")
-
-
-@pytest.mark.parametrize("tag", ["v", "a", "b", "bh", "d", "h", "s"])
-@pytest.mark.parametrize("change", [r"", r"\1?", r"\1ÿ'\""])
-def test_a_broken_signature_is_explained_in_plain_words(tag: str, change: str) -> None:
-    raw = re.sub(rb"([;:\s]%s=)" % tag.encode(), change.encode("latin-1"), signed(mail()).raw, count=1)
-    text = text_of(Mail(raw), zone(), "dkim-invalid")
-
-    assert "b'" not in text
-    assert 'b"' not in text
-
-
 def test_a_silent_dns_accuses_nobody() -> None:
     class Silent:
         def lookup(self, name: str, kind: Kind) -> list[str]:
@@ -140,6 +68,14 @@ def test_a_silent_dns_accuses_nobody() -> None:
 
 def test_a_header_that_is_broken_elsewhere_is_no_obstacle() -> None:
     assert "dkim-invalid" in rules(Mail(b"Hello there\r\n" + signed(mail()).raw), zone())
+
+
+def test_what_a_terminal_would_obey_is_not_shown() -> None:
+    one = Mail(b"DKIM-Signature: d=\x1b[31m.example; s=\xe2\x80\xae\x00\r\n" + mail().raw, "a@spf.example")
+    zone = Zone('spf.example TXT "v=spf1 \x1b[31m"')
+
+    for finding in authenticate(one, zone, maybe_address=ADDRESS).findings:
+        assert str(finding).isprintable()
 
 
 def test_a_domain_that_is_not_ascii_is_looked_up_as_dns_has_it() -> None:

@@ -11,7 +11,7 @@ except for DKIM and for asking DNS.
     html        links, images, what readers take out
     markup      HTML and CSS as the rules look at them
     features    what a document uses, and which mail clients lack it
-    authentication  DKIM, SPF (spf) and DMARC (dmarc), with the records of a resolver (dns)
+    authentication  DKIM (signatures), SPF (spf) and DMARC (dmarc), with the records of a resolver (dns)
     dialogue    a session as the rules look at it
     commands    how the client spoke
     check       runs them all

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ehlo.report.dmarc import DMARC, check_dmarc
-from ehlo.report.dns import DNSFailure, Resolver
 from ehlo.report.finding import Finding, Severity
 from ehlo.report.mailboxes import read_mailboxes
+from ehlo.report.signatures import DKIM, verify_signatures
 from ehlo.report.spf import SPF, Result, check_spf
 
 if TYPE_CHECKING:
+    from ehlo.report.dns import Resolver
     from ehlo.report.mail import Mail
 
 AUTHENTICATION_NAMES = frozenset(
@@ -28,28 +29,12 @@ AUTHENTICATION_NAMES = frozenset(
     }
 )
 """What its findings are called: no rows of a table, since they need a resolver."""
-SIGNATURE_LIMIT = 10
-"""Signatures that are verified; whoever puts more into a message wants to keep somebody busy (RFC 6376 §8.4)."""
-WEAK_KEY = 1024
 SMALL_KEY = 2048
+"""Bits of an RSA key that RFC 8301 asks for; fewer than 1024 verify nothing."""
 
+# Controls, formats such as overrides of the direction of text, and lone surrogates
+_NOT_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BULK = "Gmail and Yahoo ask it of bulk senders since 2024"
-_PYTHON_OCTETS = re.compile(r"""b(?P<mark>['"])(?P<text>.*?)(?P=mark)""")
-
-
-class DKIM(NamedTuple):
-    """One signature: ``result`` is pass, fail, temperror or permerror (RFC 8601 §2.7.1).
-
-    ``key_size`` is that of an RSA key, in bits; 0 if it is unknown.
-    """
-
-    domain: str
-    selector: str
-    result: str
-    reason: str
-    signed_fields: frozenset[str]
-    has_length: bool
-    key_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +52,7 @@ def authenticate(mail: Mail, resolver: Resolver, *, maybe_address: str | None = 
 
     ``ImportError`` without dkimpy if there is a signature; ``ValueError`` for an address that is none.
     """
-    signatures = tuple(
-        _verify(mail, number, resolver) for number in range(min(len(mail.all("DKIM-Signature")), SIGNATURE_LIMIT))
-    )
+    signatures = verify_signatures(mail, resolver)
     maybe_spf = None if maybe_address is None else check_spf(maybe_address, mail.mail_from or "", helo, resolver)
     maybe_domain = _author_domain(mail)
     maybe_dmarc = None
@@ -78,7 +61,12 @@ def authenticate(mail: Mail, resolver: Resolver, *, maybe_address: str | None = 
         valid = [one.domain for one in signatures if one.result == "pass"]
         maybe_dmarc = check_dmarc(maybe_domain, spf_domain, valid, resolver)
     findings = (*_about_dkim(mail, signatures), *_about_spf(maybe_spf), *_about_dmarc(maybe_dmarc))
-    return Authentication(signatures, maybe_spf, maybe_dmarc, findings)
+    return Authentication(signatures, maybe_spf, maybe_dmarc, tuple(map(_harmless, findings)))
+
+
+def _harmless(one: Finding) -> Finding:
+    """What a message and DNS say, without what a terminal would obey."""
+    return replace(one, place=_NOT_SHOWN.sub("?", one.place), text=_NOT_SHOWN.sub("?", one.text))
 
 
 def _author_domain(mail: Mail) -> str | None:
@@ -91,61 +79,6 @@ def _author_domain(mail: Mail) -> str | None:
         return domain.encode("idna").decode() or None
     except UnicodeError:  # no name that DNS could have
         return domain
-
-
-def _verify(mail: Mail, number: int, resolver: Resolver) -> DKIM:
-    import dkim  # noqa: PLC0415 - of an extra
-
-    tags = _tags(mail.all("DKIM-Signature")[number].value)
-    domain, selector = tags.get("d", "").lower(), tags.get("s", "")
-    signed = frozenset(name.strip().lower() for name in tags.get("h", "").split(":"))
-    keys: list[str] = []
-    key_size = 0
-
-    def ask(name: bytes, timeout: int = 5) -> bytes | None:  # noqa: ARG001 - dkimpy gives it
-        keys[:] = resolver.lookup(name.decode("ascii", "replace"), "TXT")
-        return keys[0].encode() if keys else None
-
-    try:
-        verifier = dkim.DKIM(mail.raw, minkey=WEAK_KEY)
-        is_valid = verifier.verify(idx=number, dnsfunc=ask)
-        key_size = int(verifier.keysize or 0)
-        result, reason = ("pass", "") if is_valid else _why_not(f"{selector}._domainkey.{domain}", keys, key_size)
-    except DNSFailure as error:
-        result, reason = "temperror", f"DNS failed: {error}: check again later"
-    except dkim.NaClNotFoundError:
-        result, reason = "temperror", "is made with Ed25519, which cannot be verified here: install PyNaCl"
-    except dkim.DKIMException as error:
-        result, reason = _plainly(str(error))
-    is_rsa = tags.get("a", "").startswith("rsa")
-    return DKIM(domain, selector, result, reason, signed, "l" in tags, key_size if is_rsa else 0)
-
-
-def _why_not(name: str, keys: list[str], key_size: int) -> tuple[str, str]:
-    """What a verifier that says no has found.  ``key_size`` 0: it could make no key of the first of ``keys``."""
-    if not keys:
-        return "permerror", f"there is no key at {name}: publish it there as a TXT record"
-    if key_size:
-        return (
-            "fail",
-            "the signed fields were changed, or the key is another: sign last, with the key that is published",
-        )
-    if _tags(keys[0]).get("p") == "":  # RFC 6376 §3.6.1
-        return "permerror", f"the key at {name} is revoked: sign with another, and publish that"
-    return "permerror", f"the record at {name} is no key: publish it anew"
-
-
-def _plainly(problem: str) -> tuple[str, str]:
-    """In other words than those of dkimpy, which quote octets as Python writes them."""
-    if problem.startswith("body hash mismatch"):
-        return "fail", "the body was changed after it was signed: sign last"
-    plain = _PYTHON_OCTETS.sub(r"\g<text>", problem)
-    return "permerror", f"{plain}: mend what signs, or its key"
-
-
-def _tags(value: str) -> dict[str, str]:
-    pairs = (piece.partition("=") for piece in value.split(";"))
-    return {name.strip(): re.sub(r"\s+", "", content) for name, equals, content in pairs if equals}
 
 
 def _about_dkim(mail: Mail, signatures: tuple[DKIM, ...]) -> Iterator[Finding]:
