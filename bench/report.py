@@ -55,6 +55,8 @@ come from a client that connects ahead, so that a pause before the greeting cost
 in lock-step shares a CPU with the server up to 100 KB: on two CPUs, waking each other costs more than the mail, more so
 in a virtual machine, and the server is charged for it. Larger messages and many connections come from another CPU.
 
+"No server" is a program that says fixed replies whatever it is sent: the least that a server in Python can cost.
+
 Workers are processes that share a port, and a supervisor; where they are measured, the client and all processes of a
 server have every CPU of the machine, and take it from each other: on two CPUs two workers and the client make three.
 
