@@ -29,7 +29,7 @@ def _value(mail: Mail, name: str) -> str:
 
 
 def _is_bulk(mail: Mail) -> bool:
-    # Answers of machines are marked so that no machine answers them, and go to one (RFC 3834 §3.1.7, §3.1.8).
+    # Answers of machines are marked so that no machine answers them, and go to one (RFC 3834 §3.1.8, §5).
     is_marked = _value(mail, "Precedence") in {"bulk", "list"} and not _value(mail, "Auto-Submitted").startswith(
         "auto-"
     )
