@@ -66,6 +66,20 @@ def test_a_silent_dns_accuses_nobody() -> None:
     assert {one.severity for one in findings} == {Severity.WARNING}
 
 
+def test_what_could_not_be_asked_might_have_vouched() -> None:
+    class NoKeys(Zone):
+        def lookup(self, name: str, kind: Kind) -> list[str]:
+            if "_domainkey" in name:
+                raise DNSFailure("timed out")
+            return super().lookup(name, kind)
+
+    result = authenticate(signed(mail()), NoKeys(zone().text), maybe_address="192.0.2.99")
+
+    assert {one.rule for one in result.findings} == {"dkim-unverified", "spf-fail", "dmarc-unknown"}
+    assert result.maybe_dmarc is not None
+    assert result.maybe_dmarc.passes is None
+
+
 def test_a_header_that_is_broken_elsewhere_is_no_obstacle() -> None:
     assert "dkim-invalid" in rules(Mail(b"Hello there\r\n" + signed(mail()).raw), zone())
 

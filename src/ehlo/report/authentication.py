@@ -60,8 +60,16 @@ def authenticate(mail: Mail, resolver: Resolver, *, maybe_address: str | None = 
         spf_domain = maybe_spf.domain if maybe_spf is not None and maybe_spf.result is Result.PASS else None
         valid = [one.domain for one in signatures if one.result == "pass"]
         maybe_dmarc = check_dmarc(maybe_domain, spf_domain, valid, resolver)
+        if maybe_dmarc.passes is False and _is_unsure(signatures, maybe_spf):
+            maybe_dmarc = maybe_dmarc._replace(passes=None, has_failed=True)
     findings = (*_about_dkim(mail, signatures), *_about_spf(maybe_spf), *_about_dmarc(maybe_dmarc))
     return Authentication(signatures, maybe_spf, maybe_dmarc, tuple(map(_harmless, findings)))
+
+
+def _is_unsure(signatures: tuple[DKIM, ...], maybe_spf: SPF | None) -> bool:
+    """RFC 9989 §5.3.6: what could not be asked might have vouched."""
+    is_spf_unsure = maybe_spf is not None and maybe_spf.result is Result.TEMPERROR
+    return is_spf_unsure or any(one.result == "temperror" for one in signatures)
 
 
 def _harmless(one: Finding) -> Finding:

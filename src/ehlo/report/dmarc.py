@@ -7,6 +7,7 @@ Receivers that still go by RFC 7489 may come to another end where the record doe
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ehlo.report.dns import DNSFailure, Kind, Resolver
@@ -67,19 +68,24 @@ def check_dmarc(author_domain: str, maybe_spf_domain: str | None, dkim_domains: 
             return DMARC(None, domain, maybe_policy, "none", (step,))
         request, step = _request(maybe_policy, domain, resolver)
         steps.append(step)
-        passes = False
-        for how, tag, domains in (("SPF", "aspf", [maybe_spf_domain or ""]), ("DKIM", "adkim", dkim_domains)):
-            for one in filter(None, domains):
-                is_aligned = _is_aligned(domain, one.lower(), resolver, is_strict=maybe_policy.is_strict(tag))
-                steps.append(
-                    f"{how} vouches for {one}, which {'fits' if is_aligned else 'does not fit'} From: {domain}"
-                )
-                passes = passes or is_aligned
-            if not any(domains):
-                steps.append(f"{how} vouches for nobody")
+        vouched = list(_vouched(domain, maybe_policy, filter(None, [maybe_spf_domain]), dkim_domains, resolver))
     except DNSFailure as error:
         return DMARC(None, domain, None, "none", (*steps, f"DNS failed: {error}"), has_failed=True)
-    return DMARC(passes, domain, maybe_policy, request, tuple(steps))
+    steps += [step for _, step in vouched]
+    return DMARC(any(is_aligned for is_aligned, _ in vouched), domain, maybe_policy, request, tuple(steps))
+
+
+def _vouched(
+    domain: str, policy: Policy, spf: Iterable[str], dkim: Iterable[str], resolver: Resolver
+) -> Iterator[tuple[bool, str]]:
+    """§4.4: for each domain that is vouched for whether it fits, and a step that says so."""
+    for how, tag, others in (("SPF", "aspf", list(spf)), ("DKIM", "adkim", list(dkim))):
+        for other in others:
+            is_aligned = _is_aligned(domain, other.lower(), resolver, is_strict=policy.is_strict(tag))
+            fits = "fits" if is_aligned else "does not fit"
+            yield is_aligned, f"{how} vouches for {other}, which {fits} From: {domain}"
+        if not others:
+            yield False, f"{how} vouches for nobody"
 
 
 def _request(policy: Policy, domain: str, resolver: Resolver) -> tuple[str, str]:
