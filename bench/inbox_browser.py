@@ -80,7 +80,7 @@ class Chromium:
 
     def _title(self) -> str:
         """The title of its tab, as it tells whoever might want to debug it; empty while it does not."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, IndexError):  # the file is written, or the browser ends
             port = int((Path(self._folder.name) / "DevToolsActivePort").read_text().split()[0])
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE) as answer:
                 return next((str(tab["title"]) for tab in json.load(answer) if tab["type"] == "page"), "")
