@@ -153,6 +153,11 @@ RIGHT = {
     "Arabic": _in("windows-1256", "مرحبا"),
     "Hebrew": _in("iso-8859-8-i", "שלום", "iso8859-8"),
     "Thai": _in("windows-874", "สวัสดี", "cp874"),
+    "HTML that says in itself in what it is": _multipart(
+        "alternative",
+        _HI,
+        f"Content-Type: text/html\n{_B64}\n" + _base64('<html lang="de"><meta charset=utf-8>Grüße</html>'.encode()),
+    ),
     "UTF-16 in base64": _in("utf-16", "Grüße"),
     "UTF-7": _mail("Content-Type: text/plain; charset=utf-7\n", "Gr+APwA3w-e\n"),
     "an address in other letters": Mail(
@@ -304,6 +309,7 @@ def test_a_finding_is_a_sentence_without_python_in_it(title: str) -> None:
         ("https://shop.com.au/x", "https://shop.com.au/"),
         ("https://bücher.example", "https://xn--bcher-kva.example/"),
         ("https://XN--BCHER-KVA.example", "https://www.bücher.example/"),
+        ("https://straße.example", "https://xn--strae-oqa.example/"),
         ("https://bank.example:8443", "https://bank.example/"),
         ("https://bank.example.", "https://bank.example/"),
     ],
@@ -320,6 +326,8 @@ def test_a_link_within_one_domain_is_not_disguised(shown: str, target: str) -> N
         ("https://bank.co.uk", "https://evil.co.uk/"),
         ("https://bank.com.au", "https://evil.com.au/"),
         ("https://bücher.example", "https://bucher.example/"),
+        ("https://straße.example", "https://strasse.example/"),
+        ("https://xn--\xff.example", "https://xn--.example/"),
         ("https://bank.example", "https://bank.example.evil.example/"),
         ("https://bank.example", "https://bank.example@evil.example/"),
     ],

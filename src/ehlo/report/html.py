@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 from ehlo.report.examples import html, mail
@@ -129,15 +130,20 @@ def _local(mail: Mail) -> Iterator[Found]:
 
 
 def _host(url: str) -> str:
-    """In lower case and in ASCII (RFC 5890 §2.3.2.1); "" if there is none."""
+    """In lower case, an IDN in its own letters (RFC 5890 §2.3.2.1); "" if there is none."""
     try:
-        host = (urlsplit(url).hostname or "").rstrip(".")
+        host = urlsplit(url).hostname or ""
     except ValueError:
         return ""
+    return ".".join(map(_label, host[:_HOST_LIMIT].rstrip(".").split(".")))
+
+
+def _label(label: str) -> str:
     try:
-        return host[:_HOST_LIMIT].encode("idna").decode("ascii")
+        # Not by the codec "idna", whose version of 2003 takes "ß" for "ss".
+        return label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else normalize("NFC", label)
     except UnicodeError:
-        return host
+        return label
 
 
 def _disguised(mail: Mail) -> Iterator[Found]:
@@ -262,7 +268,7 @@ RULES: tuple[Rule[Mail], ...] = (
         "html-disguised-link",
         Severity.NOTICE,
         "A link that shows a URL leads to its domain",
-        "RFC 3986 §7.6; SpamAssassin and Outlook flag it",
+        "RFC 3986 §7.6; SpamAssassin rule T_SPOOFED_URL",
         _disguised,
         _RIGHT,
         html('<a href="https://click.mailer.example/1">https://bank.example/</a>'),

@@ -16,9 +16,11 @@ from ehlo.report.parts import DEPTH_LIMIT, PART_LIMIT, Part
 # RFC 2045 §6.1; x-tokens are private agreements that no reader knows.
 _ENCODINGS = frozenset({"7bit", "8bit", "binary", "quoted-printable", "base64"})
 _ENCODED = frozenset({"quoted-printable", "base64"})
-_TEXTS = frozenset({"text/plain", "text/html"})
 # What a reader shows rather than text/plain, if it comes last.
 _RICHER = frozenset({"text/html", "multipart/related"})
+# HTML Standard, 4.2.5.4; it stands in the first 1024 octets.
+_META = re.compile(rb"<meta\b[^>]*\bcharset\s*+=", re.IGNORECASE)
+_META_LIMIT = 1024
 _ENCODED_LINE = 76
 """Characters in a line of quoted-printable (RFC 2045 §6.7 rule 5) and of base64 (§6.8)."""
 # RFC 2046 §5.1.1: boundary := 0*69<bchars> bcharsnospace
@@ -146,9 +148,8 @@ def _unknown_charset(mail: Mail) -> Iterator[Found]:
 def _undecodable(mail: Mail) -> Iterator[Found]:
     for part in mail.leaves:
         codec = maybe_codec(part.charset)
-        # Types other than these two may have a character set of their own where none is named (RFC 6657 §3).
-        is_named = "charset" in part.content.written
-        if codec is None or not (part.content_type in _TEXTS or (is_named and part.content_type.startswith("text/"))):
+        is_named = part.content.get("charset") is not None
+        if codec is None or not (part.content_type.startswith("text/") if is_named else _is_ascii_by_default(part)):
             continue
         if part.encoding not in _ENCODINGS or (part.encoding == "base64" and _maybe_problem(part.octets)):
             continue  # another rule says so
@@ -161,6 +162,12 @@ def _undecodable(mail: Mail) -> Iterator[Found]:
             else:
                 text = "has octets above 127 and names no character set: add charset=utf-8, or what it is"
             yield Found(part.place, text)
+
+
+def _is_ascii_by_default(part: Part) -> bool:
+    """Types of text other than plain may have a default of their own, or say it in themselves (RFC 6657 §3)."""
+    is_html = part.content_type == "text/html"
+    return part.content_type == "text/plain" or (is_html and not _META.search(part.decoded[:_META_LIMIT]))
 
 
 def _html_before_text(mail: Mail) -> Iterator[Found]:
@@ -394,7 +401,7 @@ RULES: tuple[Rule[Mail], ...] = (
         "wrong-charset",
         Severity.ERROR,
         "Text is in the character set that it names",
-        "RFC 2046 §4.1.2",
+        "RFC 2046 §4.1.2, RFC 6657 §3, §4",
         _undecodable,
         _in_latin_1("Grüße", "iso-8859-1"),
         _in_latin_1("Grüße", "utf-8"),
