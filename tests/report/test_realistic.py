@@ -88,6 +88,7 @@ _NAME = "=?UTF-8?B?UmVjaG51bmcgZsO8ciBCb2IucGRm?="
 _RECEIPT = _file("application/pdf", 'Content-Disposition: attachment; filename="receipt.pdf"')
 _LOGO = _file("image/png", "Content-ID: <logo@shop>", "Content-Disposition: inline")
 
+_RIGHT_TEXT = crlf(f"{_FROM}{_HI}")
 RIGHT = {
     "a newsletter with conditional comments and VML": _html(_NEWSLETTER),
     "Outlook, with its name= beside a right filename*=": _multipart(
@@ -158,6 +159,7 @@ RIGHT = {
         _HI,
         f"Content-Type: text/html\n{_B64}\n" + _base64('<html lang="de"><meta charset=utf-8>Grüße</html>'.encode()),
     ),
+    "a subject in Hebrew": Mail(_RIGHT_TEXT.replace(b"Your order", b"=?iso-8859-8-i?b?+ezl7Q==?=")),
     "UTF-16 in base64": _in("utf-16", "Grüße"),
     "UTF-7": _mail("Content-Type: text/plain; charset=utf-7\n", "Gr+APwA3w-e\n"),
     "an address in other letters": Mail(

@@ -6,18 +6,18 @@ limits bound what a message made to hurt can cost.  Where mail breaks the rules 
 
 from __future__ import annotations
 
-import binascii
-import codecs
 import email.errors
 import email.header
 import email.utils
 import re
 from dataclasses import dataclass, field
-from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 
 from ehlo.inbox.html_text import html_to_text
+from ehlo.mime.charsets import decode_text
+from ehlo.mime.encodings import decode_body
 from ehlo.mime.multipart import spans
+from ehlo.mime.parameters import read_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,16 +28,12 @@ HEADER_LIMIT = 64 * 1024
 """Octets of the header of one part that are looked at."""
 FIELD_LIMIT = 8 * 1024
 """Characters of one field that are looked at."""
-# The parser of parameters is quadratic in their number.
-PARAMETERS_LIMIT = 1024
 PART_LIMIT = 200
 DEPTH_LIMIT = 10
 
 # RFC 5322 §3.6.8, §4.5.8:  field-name = 1*ftext ; ftext = %d33-57 / %d59-126 ; obs-optional = field-name *WSP ":"
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _BLANK_LINE = re.compile(rb"\n\r?\n")
-# Python's names of codecs that are slow on input made for it, or made for other things than mail.
-_NO_CHARSETS = {"punycode", "unicode-escape", "raw-unicode-escape", "utf-7"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ def summarize(content: bytes) -> Summary:
         return _summarize(content, problems)
     except Exception as error:  # noqa: BLE001 - mail can be wrong in more ways than `email` foresees
         problems.append(f"the message cannot be read as MIME ({type(error).__name__})")
-        text = _decode(content[:TEXT_LIMIT], None, is_cut=len(content) > TEXT_LIMIT)
+        text = decode_text(content[:TEXT_LIMIT], None, is_cut=len(content) > TEXT_LIMIT)
         return Summary(len(content), text=text, text_is_cut=len(content) > TEXT_LIMIT, problems=problems)
 
 
@@ -174,7 +170,7 @@ def _read_header(content: bytes, start: int, end: int) -> _Header:
     elif content[position : position + 1] == b"\n":
         position += 1
     for name, value in found:
-        fields.setdefault(name, []).append(_decode(b"".join(value)[:FIELD_LIMIT], None, is_cut=True).strip())
+        fields.setdefault(name, []).append(decode_text(b"".join(value)[:FIELD_LIMIT], None, is_cut=True).strip())
     return _Header(fields, min(position, end))
 
 
@@ -195,26 +191,9 @@ def _decode_words(value: str) -> str:
     except (ValueError, email.errors.HeaderParseError):
         return value
     return "".join(
-        chunk if isinstance(chunk, str) else _decode(chunk, charset or "latin-1", is_cut=False)
+        chunk if isinstance(chunk, str) else decode_text(chunk, charset or "latin-1", is_cut=False)
         for chunk, charset in chunks
     )
-
-
-def _decode(data: bytes, maybe_charset: str | None, *, is_cut: bool) -> str:
-    """Text in the charset that it says, or else in UTF-8, Windows' or Latin-1, which anything is.
-
-    ``is_cut``: the last character may lack its end, and is dropped then.
-    """
-    for charset in (maybe_charset, "utf-8", "cp1252"):
-        if charset is None or charset.lower() in {"us-ascii", "ascii", "unknown-8bit"}:
-            continue
-        try:
-            b"a".decode(charset, "ignore")  # LookupError also for "zlib" and its like, which are no charsets
-            if codecs.lookup(charset).name not in _NO_CHARSETS:
-                return codecs.getincrementaldecoder(charset)().decode(data, not is_cut)
-        except (LookupError, ValueError):
-            continue
-    return data.decode("latin-1")
 
 
 # Parts
@@ -238,13 +217,9 @@ class _Part(NamedTuple):
     def text(self, content: bytes) -> tuple[str, bool]:
         """The decoded text, and whether it goes on."""
         end = min(self.end, self.start + TEXT_LIMIT)
-        data = content[self.start : end]
-        if self.encoding == "base64":
-            data = _decode_base64(data)
-        elif self.encoding == "quoted-printable":
-            data = binascii.a2b_qp(data)
+        data = decode_body(content[self.start : end], self.encoding)
         is_cut = end < self.end
-        return _decode(data, self.charset, is_cut=is_cut), is_cut
+        return decode_text(data, self.charset, is_cut=is_cut), is_cut
 
     def decoded_size(self, content: bytes) -> int:
         size = self.end - self.start
@@ -259,12 +234,9 @@ class _Part(NamedTuple):
 
 def _parts(content: bytes, start: int, end: int, depth: int) -> Iterator[_Part]:
     header = _read_header(content, start, end)
-    message = Message()
-    for name in ("content-type", "content-disposition"):
-        for value in header.fields.get(name, ())[:1]:
-            message[name] = value[:PARAMETERS_LIMIT]
-    content_type = message.get_content_type()
-    maybe_boundary = message.get_boundary()
+    media, disposition = (read_value(header.fields.get(f"content-{name}", [""])[0]) for name in ("type", "disposition"))
+    content_type = media.text if media.text.count("/") == 1 else "text/plain"
+    maybe_boundary = media.get("boundary")
     maybe_problem = None
     if content_type.startswith("multipart/"):
         places: Iterable[tuple[int, int]] = ()
@@ -280,23 +252,15 @@ def _parts(content: bytes, start: int, end: int, depth: int) -> Iterator[_Part]:
             f"{content_type} without its parts" if depth else f"parts within parts, {DEPTH_LIMIT} levels deep"
         )
         content_type = "text/plain"
-    name = message.get_filename() or ""
+    name = disposition.get("filename") or media.get("name") or ""
     encoding = header.fields.get("content-transfer-encoding", [""])[0].lower()
     yield _Part(
         content_type,
-        message.get_content_charset(),
+        media.get("charset"),
         encoding,
         _decode_words(name),
-        bool(name) or message.get_content_disposition() == "attachment",
+        bool(name) or disposition.text == "attachment",
         header.end,
         end,
         maybe_problem,
     )
-
-
-def _decode_base64(data: bytes) -> bytes:
-    """Whatever digits there are, decoded; what cannot be a digit is skipped, and a group may be incomplete."""
-    digits = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
-    if len(digits) % 4 == 1:
-        digits = digits[:-1]
-    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))

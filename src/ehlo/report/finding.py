@@ -77,8 +77,3 @@ class Rule(Generic[Subject]):
         if others:
             shown.append(Finding(self.name, self.severity, "", f"and {others} more of the same", self.source))
         return shown
-
-
-def short(text: str) -> str:
-    """A piece of a message for a finding: quoted, in ASCII, of 60 characters at most before that."""
-    return ascii(text if len(text) <= 60 else f"{text[:57]}...")

@@ -7,6 +7,7 @@ import email.header
 import re
 from collections.abc import Iterator
 
+from ehlo.mime.charsets import is_known
 from ehlo.report.examples import HEAD, added, crlf, mail
 from ehlo.report.finding import Found, Rule, Severity, quoted
 from ehlo.report.mail import Mail
@@ -94,17 +95,18 @@ def _bad_encoded_word(mail: Mail) -> Iterator[Found]:
         for word in _ENCODED_WORD.finditer(one.value):
             try:
                 email.header.decode_header(word.group())
-                "".encode(word["charset"].partition("*")[0])
-            except (LookupError, email.errors.HeaderParseError, ValueError):
+                is_readable = is_known(word["charset"].partition("*")[0])
+            except (email.errors.HeaderParseError, ValueError):
+                is_readable = False
+            if not is_readable:
                 yield Found(one.place, f"has {quoted(word.group())}, which cannot be decoded: encode it anew, in UTF-8")
-            else:
-                if word["encoding"].upper() not in {"B", "Q"}:
-                    yield Found(one.place, f"has {quoted(word.group())}, whose encoding nobody knows: write B or Q")
-                elif len(word.group()) > _ENCODED_WORD_LIMIT:
-                    yield Found(
-                        one.place,
-                        f"has an encoded word of {len(word.group())} characters: part it into words of at most 75",
-                    )
+            elif word["encoding"].upper() not in {"B", "Q"}:
+                yield Found(one.place, f"has {quoted(word.group())}, whose encoding nobody knows: write B or Q")
+            elif len(word.group()) > _ENCODED_WORD_LIMIT:
+                yield Found(
+                    one.place,
+                    f"has an encoded word of {len(word.group())} characters: part it into words of at most 75",
+                )
 
 
 def _encoded_word_in_quotes(mail: Mail) -> Iterator[Found]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ehlo.report.examples import html, mail
 from ehlo.report.features import used
-from ehlo.report.finding import Found, Rule, Severity, short
+from ehlo.report.finding import Found, Rule, Severity, quoted
 
 if TYPE_CHECKING:
     from ehlo.report.mail import Mail
@@ -82,7 +82,7 @@ def _no_alt(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
         for tag in markup.tags:
             if tag.name == "img" and "alt" not in tag.attributes:
-                source = short(tag.attributes.get("src", ""))
+                source = quoted(tag.attributes.get("src", ""))
                 yield Found(
                     part.place, f'has an image without alt, {source}: say what it shows, or alt="" for ornament'
                 )
@@ -101,7 +101,7 @@ def _relative(mail: Mail) -> Iterator[Found]:
         for name, url in _urls(markup):
             if url and not _WHOLE.match(url) and "{" not in url:
                 yield Found(
-                    part.place, f"has a {name} that leads nowhere from a mail, {short(url)}: begin with https://"
+                    part.place, f"has a {name} that leads nowhere from a mail, {quoted(url)}: begin with https://"
                 )
 
 
@@ -109,14 +109,14 @@ def _empty_link(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
         for target, text in markup.links:
             if target in {"", "#"} or target.lower().startswith("javascript:"):
-                yield Found(part.place, f"has a link that does nothing, {short(text)}: give it a target")
+                yield Found(part.place, f"has a link that does nothing, {quoted(text)}: give it a target")
 
 
 def _insecure(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
         for name, url in _urls(markup):
             if url.lower().startswith("http:"):
-                yield Found(part.place, f"has a {name} without TLS, {short(url)}: use https")
+                yield Found(part.place, f"has a {name} without TLS, {quoted(url)}: use https")
 
 
 def _local(mail: Mail) -> Iterator[Found]:
@@ -125,7 +125,7 @@ def _local(mail: Mail) -> Iterator[Found]:
             if _host(target) in _LOCAL:
                 yield Found(
                     part.place,
-                    f"has a link to this machine or to an example, {short(target)}: set the host of the links",
+                    f"has a link to this machine or to an example, {quoted(target)}: set the host of the links",
                 )
 
 
@@ -156,7 +156,7 @@ def _disguised(mail: Mail) -> Iterator[Found]:
             if named and real and _organisation(named) != _organisation(real):
                 yield Found(
                     part.place,
-                    f"shows a link to {short(named)} that leads to {short(real)}, as phishing does: show words instead",
+                    f"shows a link to {quoted(named)} that leads to {quoted(real)}, as in phishing: show words instead",
                 )
 
 
@@ -184,7 +184,7 @@ def _template(mail: Mail) -> Iterator[Found]:
         shown.append((subject.place, subject.value))
     for place, text in shown:
         for match in _TEMPLATE.finditer(text[:_TEMPLATE_LIMIT]):
-            yield Found(place, f"has what looks like a place for a value, {short(match.group())}: put the value there")
+            yield Found(place, f"has what looks like a place for a value, {quoted(match.group())}: put the value there")
 
 
 _RIGHT = html(

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from ehlo.mime.charsets import is_known, maybe_codec
 from ehlo.report.examples import HTML_PART, TEXT_PART, html, mail, multipart
-from ehlo.report.finding import Found, Rule, Severity, short
+from ehlo.report.finding import Found, Rule, Severity, quoted
 from ehlo.report.mail import Mail
 from ehlo.report.parts import DEPTH_LIMIT, PART_LIMIT, Part
 
@@ -80,7 +80,7 @@ def _unknown_encoding(mail: Mail) -> Iterator[Found]:
         if part.encoding not in _ENCODINGS:
             yield Found(
                 part.place,
-                f"has the Content-Transfer-Encoding {short(part.encoding)}, which nobody can undo: use 7bit, 8bit, "
+                f"has the Content-Transfer-Encoding {quoted(part.encoding)}, which nobody can undo: use 7bit, 8bit, "
                 "quoted-printable or base64",
             )
 
@@ -141,7 +141,7 @@ def _unknown_charset(mail: Mail) -> Iterator[Found]:
     for part in mail.leaves:
         if not is_known(part.charset):
             yield Found(
-                part.place, f"is in the character set {short(part.charset)}, which readers do not know: use utf-8"
+                part.place, f"is in the character set {quoted(part.charset)}, which readers do not know: use utf-8"
             )
 
 
@@ -158,7 +158,7 @@ def _undecodable(mail: Mail) -> Iterator[Found]:
         except UnicodeDecodeError as error:
             if is_named:
                 where = f"octet {error.start + 1} of its text"
-                text = f"says that it is in {short(part.charset)}, and {where} is not: name the character set it is in"
+                text = f"says that it is in {quoted(part.charset)}, and {where} is not: name the character set it is in"
             else:
                 text = "has octets above 127 and names no character set: add charset=utf-8, or what it is"
             yield Found(part.place, text)
@@ -232,7 +232,7 @@ def _missing_cid(mail: Mail) -> Iterator[Found]:
             if name not in there:
                 yield Found(
                     part.place,
-                    f"shows cid:{short(name)}, and no part has this Content-ID: attach it, in multipart/related",
+                    f"shows cid:{quoted(name)}, and no part has this Content-ID: attach it, in multipart/related",
                 )
 
 
