@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
 from ehlo import LMTP, SMTP
 from ehlo.content import ContentReader
-from ehlo.dispatch import Dispatcher
 from ehlo.net.connection import Connection
+from ehlo.net.flow import Flow
 from ehlo.protocol import client, commands, parameters, replies, xclient, xtext
 from ehlo.protocol.client import MailDataEncoder, ReplyParser
 from ehlo.protocol.data import MailDataDecoder
@@ -20,9 +19,6 @@ from ehlo.protocol.proxy import ProxyHeaderReader
 from ehlo.protocol.sasl import scram
 from fuzz import corpus, random_engine
 from fuzz.targets import TARGETS
-
-if TYPE_CHECKING:
-    from ehlo.protocol.replies import EncodedReply
 
 # A session is a thousand times the work of a text.
 INPUTS = {"session": 150, "dialogue": 60}
@@ -52,7 +48,7 @@ def require_that_it_is_noticed(target: str) -> None:
 # Faults of a server
 
 NEXT_DATA, NEXT_LINE, EXPECT = Framer.next_data, Framer.next_line, Framer.expect
-DROP_DATA, READ = Connection._drop_data, ContentReader.read
+DROP_DATA, READ, WRITE = Connection._drop_data, ContentReader.read, Flow._write
 RCPT_REPLY = b"250 2.1.5"
 
 
@@ -79,13 +75,13 @@ async def run_the_end_of_a_refused_chunk(connection: Connection) -> None:
     await DROP_DATA(connection)
 
 
-async def forget_to_answer(server: Dispatcher, reply: EncodedReply) -> None:
-    if not reply.data.startswith(RCPT_REPLY):
-        server._write(reply.data)
+def forget_to_answer(flow: Flow, data: bytes) -> None:
+    if not data.startswith(RCPT_REPLY):
+        WRITE(flow, data)
 
 
-async def answer_twice(server: Dispatcher, reply: EncodedReply) -> None:
-    server._write(reply.data * (1 + reply.data.startswith(RCPT_REPLY)))
+def answer_twice(flow: Flow, data: bytes) -> None:
+    WRITE(flow, data * (1 + data.startswith(RCPT_REPLY)))
 
 
 async def accept_without_delivery(_server: SMTP, reader: ContentReader) -> None:
@@ -103,8 +99,8 @@ SERVER_FAULTS = [
     (Framer, "expect", keep_what_came_before_tls),
     (Connection, "_drop_data", run_the_end_of_a_refused_chunk),
     (Connection, "_expect_chunk", lambda *_: None),
-    (Dispatcher, "_send", forget_to_answer),
-    (Dispatcher, "_send", answer_twice),
+    (Flow, "_write", forget_to_answer),
+    (Flow, "_write", answer_twice),
     (LMTP, "_encode_outcome", SMTP._encode_outcome),
     (SMTP, "_buffer", accept_without_delivery),
     (ContentReader, "read", lose_octets),
