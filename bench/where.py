@@ -1,10 +1,10 @@
 """Where the CPU time of one small message goes: the kernel, the event loop, Python's own work by part, the hook.
 
-    python -m bench.where [--loop asyncio] [--messages 4000]
+    python -m bench.where [--loop asyncio] [--new] [--messages 4000]
 
-Needs ``perf`` (Linux).  The server runs as in the benchmark, one connection is kept, and the kernel's timer samples it;
-of what is ours, the part is told by leaving parts away: the same octets fed to a session without sockets, then to a
-connection that only echoes lines.  Prints a table in Markdown.
+Needs ``perf`` (Linux).  The server runs as in the benchmark, one connection is kept, or there is a new one for each
+message, and the kernel's timer samples it; of what is ours, the part is told by leaving parts away: the same octets fed
+to a session without sockets, then to a connection that only echoes lines.  Prints tables in Markdown.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from ehlo.testing import MemoryTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    SendAll = Callable[[int, int, Callable[[load.Client], float]], object]
 
 SIZE = 1024
 FREQUENCY = 5000
@@ -74,7 +76,7 @@ def shares(report: str) -> dict[str, float]:
     return found
 
 
-def sample(peer_name: str, messages: int) -> tuple[float, dict[str, float]]:
+def sample(peer_name: str, messages: int, send_all: SendAll) -> tuple[float, dict[str, float]]:
     """Return the microseconds of a message, and the fraction of each part."""
     peer = next(peer for peer in PEERS if peer.name == peer_name)
     send = partial(load.lockstep, data=load.content(SIZE))
@@ -83,16 +85,16 @@ def sample(peer_name: str, messages: int) -> tuple[float, dict[str, float]]:
         started(peer) as server,
         placed(Placement.TOGETHER, server.pids()),
     ):
-        load.kept_connection(server.port, messages // 4, send)
+        send_all(server.port, messages // 4, send)
         before = cpu_seconds(server.pids())
-        load.kept_connection(server.port, messages, send)
+        send_all(server.port, messages, send)
         seconds = (cpu_seconds(server.pids()) - before) / messages
         data = Path(folder, "perf.data")
         events = ["-e", "cpu-clock", "-F", str(FREQUENCY), "-p", str(server.process.pid)]
         recorder = subprocess.Popen(["perf", "record", "-q", "-o", str(data), *events], stderr=subprocess.DEVNULL)
         os.sched_setaffinity(recorder.pid, range(os.cpu_count() or 1))
         time.sleep(0.5)
-        load.kept_connection(server.port, messages, send)
+        send_all(server.port, messages, send)
         recorder.send_signal(signal.SIGINT)
         recorder.wait()
         command = ["perf", "report", "-i", str(data), "--stdio", "--sort", "dso"]
@@ -143,17 +145,20 @@ def hook_microseconds() -> float:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="uvloop")
+    parser.add_argument("--new", action="store_true", help="a new connection for each message")
     parser.add_argument("--messages", type=int, default=4000)
     options = parser.parse_args(arguments)
-    run: Callable[..., float] = asyncio.run
-    pieces = [load.MAIL, load.RCPT, b"DATA\r\n", load.content(SIZE)]
-    ours = run(_best(SMTP(Handler(), hostname="localhost"), load.EHLO, pieces))
-    lines = run(_best(Echo(), b"x\r\n", [b"x" * 30 + b"\r\n"] * len(pieces)))
-    hook = hook_microseconds()
-    total, parts = sample("ehlo-uvloop" if options.loop == "uvloop" else "ehlo", options.messages)
+    peer = "ehlo-uvloop" if options.loop == "uvloop" else "ehlo"
+    total, parts = sample(peer, options.messages, load.new_connections if options.new else load.kept_connection)
     print(f"| part of {total:.1f} µs | share |\n|---|---|")
     for part, share in sorted(parts.items(), key=lambda item: -item[1]):
         print(f"| {part} | {share:.0%} |")
+    if options.new:
+        return
+    pieces = [load.MAIL, load.RCPT, b"DATA\r\n", load.content(SIZE)]
+    ours = asyncio.run(_best(SMTP(Handler(), hostname="localhost"), load.EHLO, pieces))
+    lines = asyncio.run(_best(Echo(), b"x\r\n", [b"x" * 30 + b"\r\n"] * len(pieces)))
+    hook = hook_microseconds()
     print("\n| ehlo's own, without a socket | µs |\n|---|---|")
     print(f"| reading, waiting, writing: four lines echoed | {lines:.1f} |")
     print(f"| verbs, addresses, mail data, replies, counters | {ours - lines - hook:.1f} |")
