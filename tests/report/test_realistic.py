@@ -340,6 +340,15 @@ def test_a_link_to_another_domain_is(shown: str, target: str) -> None:
     assert "html-disguised-link" in {one.rule for one in found}
 
 
+@pytest.mark.parametrize(
+    ("subject", "is_wide"), [("ü" * 60, False), ("ü" * 70, True), ("x" * 60, False), ("x" * 70, True)]
+)
+def test_the_width_of_a_line_is_counted_in_characters(subject: str, is_wide: bool) -> None:
+    found = check(Mail(_RIGHT_TEXT.replace(b"Your order", subject.encode()), options=("SMTPUTF8",))).findings
+
+    assert ("wide-header-line" in {one.rule for one in found}) is is_wide
+
+
 def test_what_cannot_be_decoded_is_not_blamed_for_its_character_set() -> None:
     for title in ("base64 that is not encoded", "the name of an encoding for another"):
         assert "wrong-charset" not in {one.rule for one in check(WRONG[title][1]).findings}

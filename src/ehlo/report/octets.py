@@ -14,6 +14,7 @@ LINE_LIMIT = 998
 LINE_RECOMMENDED = 78
 
 _BARE_CR = re.compile(rb"\r(?!\n)")
+_FOLDABLE = re.compile(rb"(?:subject|to|cc|from|reply-to)[ \t]*:", re.IGNORECASE)
 _EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 
 
@@ -40,9 +41,11 @@ def _long_lines(mail: Mail) -> Iterator[Found]:
 
 def _wide_header_lines(mail: Mail) -> Iterator[Found]:
     for number, line in enumerate(mail.lines[: mail.header_size], 1):
-        size = len(line.rstrip(b"\r\n"))
-        if LINE_RECOMMENDED < size <= LINE_LIMIT and re.match(rb"(?i)(subject|to|cc|from|reply-to)[ \t]*:", line):
-            yield Found(f"line {number}", f"has {size} octets, and {LINE_RECOMMENDED} are recommended: fold it")
+        octets = line.rstrip(b"\r\n")
+        # RFC 6532 §3.4: this limit is in characters; the other one is in octets.
+        size = len(octets.decode("utf-8", "replace"))
+        if size > LINE_RECOMMENDED and len(octets) <= LINE_LIMIT and _FOLDABLE.match(line):
+            yield Found(f"line {number}", f"has {size} characters, and {LINE_RECOMMENDED} are recommended: fold it")
 
 
 def _nul(mail: Mail) -> Iterator[Found]:
