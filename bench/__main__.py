@@ -85,7 +85,8 @@ def main() -> int:
     maybe_picture = plot(results, options.plot) if options.plot else None
     if options.markdown:
         seen_from = options.markdown.parent
-        options.markdown.write_text(markdown(results, maybe_picture and os.path.relpath(maybe_picture, seen_from)))
+        maybe_address = os.path.relpath(maybe_picture, seen_from) if maybe_picture else None
+        options.markdown.write_text(markdown(results, maybe_address))
     else:
         print(markdown(results))
     failed = [server for servers in results.skipped.values() for server, why in servers.items() if "failed" in why]
