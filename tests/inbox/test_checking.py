@@ -129,4 +129,4 @@ def test_a_process_that_does_not_start_is_an_answer_too(tmp_path: Path) -> None:
 
 def test_no_process_is_started_before_it_is_needed() -> None:
     with checking() as checker:
-        assert checker._process is None
+        assert checker._child._maybe_process is None

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
 import sys
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+
+from ehlo.inbox.child import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,11 +125,11 @@ class Checker:
     def __init__(self, *, seconds: float = SECONDS, script: Path = _SCRIPT, limit: int = WAITING) -> None:
         self._seconds = seconds
         self._places = threading.Semaphore(limit)
-        self._script = script
+        command = [sys.executable, "-P", str(script), str(MEMORY)]
+        self._child = Child(command, _read_answer, hello=b"", start_seconds=START_SECONDS)
         # One thread: who else asks waits there, and what he asks about is not read before it is his turn.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ehlo-inbox-check")
         self._kept: OrderedDict[object, Checked] = OrderedDict()
-        self._process: subprocess.Popen[bytes] | None = None
 
     def check(self, key: object, load: Callable[[], Subject]) -> Future[Checked]:
         """Check what ``load`` gives, unless there is a report by that key; ``CheckFailed``, and what ``load`` raises.
@@ -145,7 +146,7 @@ class Checker:
     def close(self) -> None:
         """End the process, after what it is at."""
         self._thread.shutdown(cancel_futures=True)
-        self._end()
+        self._child.end()
 
     def _check(self, key: object, load: Callable[[], Subject]) -> Checked:
         if key in self._kept:
@@ -162,70 +163,26 @@ class Checker:
 
     def _ask(self, subject: Subject) -> Checked:
         raw = subject.raw[:OCTETS]
-        question = json.dumps(_facts(subject)).encode()
-        process = self._running()
-        killer = threading.Timer(self._seconds, process.kill)
-        killer.start()
-        answer = None
-        try:
-            stdin = cast("IO[bytes]", process.stdin)
-            stdin.write(LENGTH.pack(len(question)) + question + SIZE.pack(len(raw)))
-            stdin.write(raw)
-            stdin.flush()
-            answer = _read_answer(process)
-        except OSError:
-            answer = None
-        finally:
-            killer.cancel()
-            if answer is None:
-                self._end()
-        if answer is None:
+        facts = json.dumps(_facts(subject)).encode()
+        if not self._child.start():
+            raise CheckFailed("the process that checks messages does not start")
+        question = [LENGTH.pack(len(facts)), facts, SIZE.pack(len(raw)), raw]
+        maybe_answer = self._child.ask(question, self._seconds)
+        if maybe_answer is None:
             raise CheckFailed("the message could not be checked: it takes too long, or too much memory")
-        told = json.loads(answer)
+        told = json.loads(maybe_answer)
         if isinstance(told, str):
             raise CheckFailed(told)
         is_clean, rows, maybe_authentication = told
         return Checked(is_clean, tuple(Row(*row) for row in rows), maybe_authentication)
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            process = subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package
-                [sys.executable, "-P", str(self._script), str(MEMORY)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            self._process = process
-            killer = threading.Timer(START_SECONDS, process.kill)
-            killer.start()
-            try:
-                is_ready = _read_answer(process) == b""
-            finally:
-                killer.cancel()
-            if not is_ready:
-                self._end()
-                raise CheckFailed("the process that checks messages does not start")
-        return self._process
 
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                try:
-                    cast("IO[bytes]", pipe).close()
-                except OSError:  # what could not be written before it ended
-                    continue
-
-
-def _read_answer(process: subprocess.Popen[bytes]) -> bytes | None:
-    stdout = cast("IO[bytes]", process.stdout)
-    head = stdout.read(LENGTH.size)
+def _read_answer(pipe: IO[bytes]) -> bytes | None:
+    head = pipe.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
     (length,) = LENGTH.unpack(head)
-    answer = stdout.read(length)
+    answer = pipe.read(length)
     return answer if len(answer) == length else None
 
 

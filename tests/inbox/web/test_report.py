@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ehlo.inbox.checking import VOUCHING_LIMIT
+from ehlo.inbox.checking import VOUCHING_LIMIT, Checker
 from ehlo.inbox.records import Line, SessionRecord
 from ehlo.report.dns import SystemResolver, Zone
 from tests.inbox.web.support import put, serving
@@ -84,7 +84,7 @@ async def test_what_is_not_for_a_token_has_none() -> None:
 
 async def test_a_message_that_cannot_be_checked_is_said_to_be_one(tmp_path: Path) -> None:
     async with serving() as web:
-        web.server.checker._script = tmp_path / "missing.py"
+        web.server.checker = Checker(script=tmp_path / "missing.py")
         answer = await ask(web, "report_message", id=await put(web, RAW))
         assert (answer.status, answer.error) == (503, "not_checked")
 
