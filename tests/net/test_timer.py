@@ -8,6 +8,7 @@ import weakref
 
 import pytest
 
+from ehlo.net import timer
 from ehlo.net.timer import Deadline
 from ehlo.testing import FakeClockLoop
 from tests.support import be_quiet, pass_time, with_fake_clock
@@ -128,19 +129,92 @@ async def test_moving_it_costs_no_timer() -> None:
     expiries.deadline.close()
 
 
-@pytest.mark.parametrize("is_set", [False, True])
-def test_a_closed_one_leaves_nothing_behind(is_set: bool) -> None:
+@pytest.mark.parametrize("maybe_age", [None, 0, 1])
+def test_a_closed_one_leaves_no_timer_of_its_own_behind(maybe_age: float | None) -> None:
     @with_fake_clock
     async def test() -> None:
         expiries = Expiries()
-        if is_set:
+        if maybe_age is not None:
             expiries.deadline.set(10)
+            await pass_time(maybe_age)
         expiries.deadline.close()
+        assert expiries.armed() == (maybe_age == 0)  # that of its round
+        await pass_time(1)
         assert expiries.armed() == 0
-        await pass_time(11)
+        await pass_time(10)
         assert expiries.count == 0
 
     test()
+
+
+@with_fake_clock
+async def test_those_that_are_set_at_about_the_same_time_share_a_timer_and_pass_each_at_its_own() -> None:
+    together = [Expiries() for _ in range(10)]
+    for number, expiries in enumerate(together):
+        expiries.deadline.set(10 + number)
+    assert together[0].armed() == 1
+    await pass_time(9.5)
+    for number in range(10):
+        await pass_time(1)
+        assert [expiries.count for expiries in together] == [1] * (number + 1) + [0] * (9 - number)
+    assert together[0].armed() == 0
+
+
+@with_fake_clock
+async def test_one_that_is_set_sooner_than_its_round_ends_passes_then_and_once() -> None:
+    expiries = Expiries()
+    expiries.deadline.set(300)
+    expiries.deadline.set(0.1)
+    await pass_time(0.2)
+    assert expiries.count == 1
+    expiries.deadline.set(300)
+    await pass_time(299)
+    assert expiries.count == 1
+    await pass_time(2)
+    assert expiries.count == 2
+
+
+@with_fake_clock
+async def test_one_that_has_a_timer_when_its_round_ends_keeps_it() -> None:
+    expiries = Expiries()
+    expiries.deadline.set(300)
+    await pass_time(0.3)
+    expiries.deadline.set(0.15)
+    expiries.deadline.set(0.4)
+    await pass_time(0.3)
+    assert expiries.armed() == 1
+    assert expiries.count == 0
+    await pass_time(0.2)
+    assert expiries.count == 1
+
+
+@with_fake_clock
+async def test_a_round_is_bounded_in_time_and_in_size() -> None:
+    first = Expiries()
+    first.deadline.set(300)
+    await pass_time(timer.ROUND_TIME * 0.9)
+    later = Expiries()
+    later.deadline.set(300)
+    assert first.armed() == 1
+    await pass_time(timer.ROUND_TIME * 0.2)
+    assert first.armed() == 2  # one of each
+    many = [Expiries() for _ in range(timer.ROUND_SIZE + 1)]
+    for expiries in many:
+        expiries.deadline.set(300)
+    assert first.armed() == 4
+    for expiries in (first, later, *many):
+        expiries.deadline.close()
+
+
+def test_a_loop_that_was_closed_amid_a_round_is_forgotten() -> None:
+    loop = asyncio.new_event_loop()
+    deadline = Deadline(loop, lambda: None)
+    deadline.set(300)
+    loop.close()
+    reference = weakref.ref(loop)
+    del loop, deadline
+    gc.collect()
+    assert reference() is None
 
 
 @with_fake_clock
