@@ -87,6 +87,9 @@ def test_attempts(attempt: object, first: int, last: int | None) -> None:
         ("/^ann/", "Ann@example.com", True),
         ("/^ann/", "joann@example.com", False),
         ("/", "/", True),
+        ("ann@[192.0.2.1]", "ann@[192.0.2.1]", True),
+        ("ann@[192.0.2.1]", "ann@1", False),
+        ("*@[[*]", "ann@[[x]", True),
     ],
 )
 def test_patterns(pattern: str, value: str, matches: bool) -> None:
@@ -126,6 +129,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"sender": "*" * 501, "delay": 1}, "rule 1: sender: more than 500 characters"),
     ({"name": "", "delay": 1}, "rule 1: name: 1 to 100 printable"),
     ({"name": "a\nb", "delay": 1}, "rule 1: name: 1 to 100 printable"),
+    ({"name": "a\u2028b", "delay": 1}, "rule 1: name: 1 to 100 printable"),
+    ({"name": "\udcff", "delay": 1}, "rule 1: name: 'utf-8' codec can't encode"),
+    ({"reply": "451 \udcff"}, "rule 1: reply: 'utf-8' codec can't encode"),
+    ({"hide": ""}, "rule 1: hide: a keyword such as SIZE expected, not ''"),
+    ({"hide": "SIZE 5"}, "rule 1: hide: a keyword such as SIZE expected, not 'SIZE 5'"),
     ({"peer": "10.0.0.1/8", "delay": 1}, "rule 1: peer: "),
     ({"attempt": "0", "delay": 1}, "rule 1: attempt: "),
     ({"attempt": "3-2", "delay": 1}, "rule 1: attempt: ends before it begins"),
@@ -202,6 +210,11 @@ def test_a_bad_rule_is_refused_by_name_and_place(keys: dict[str, Any], complaint
         ("name = ", "not TOML"),
         ("a=" + "[" * 5000, "nested too deep"),
         (".".join("a" * 5000) + "=1", "more than 20 parts"),
+        (".".join(["'a'"] * 5000) + "=1", "more than 20 parts"),
+        (".".join(['"\\""'] * 5000) + "=1", "more than 20 parts"),
+        ("seed = " + "9" * 5000, "not TOML: Exceeds the limit"),
+        ("# \udcff", "not TOML: 'utf-8' codec can't encode"),
+        (None, "a name, TOML or a dict expected, not None"),
         ("#" * 100_001, "more than 100000 characters"),
         ("name = 'x'\n", "a [[rule]] is missing"),
         ({}, "a [[rule]] is missing"),
@@ -209,6 +222,18 @@ def test_a_bad_rule_is_refused_by_name_and_place(keys: dict[str, Any], complaint
         ({"rule": [3]}, "rule 1: a table expected"),
         ({"rule": [{"delay": 1}, {"dellay": 1}]}, "rule 2: there is no key 'dellay'"),
         ({"rule": [{"delay": 1}] * 201}, "more than 200"),
+        (
+            {"rule": [{"verb": "MAIL", "delay": 1}, {"name": "rule 1", "delay": 2}]},
+            "rule 2 (rule 1): name: another rule",
+        ),
+        (
+            {"rule": [{"delay": 1}, {"verb": "END", "sender": "a@*", "delay": 2}]},
+            "rule 2: never fires: rules before it",
+        ),
+        (
+            {"rule": [{"verb": verb, "delay": 1} for verb in ("MAIL", "RCPT", ["MAIL", "RCPT"])]},
+            "rule 3: never fires: rules before it take every MAIL, RCPT",
+        ),
         ({"rules": []}, "the scenario: there is no key 'rules'; there are name, description, seed, rule"),
         ({"seed": "x", "rule": [{"delay": 1}]}, "the scenario: seed: a whole number expected"),
         ({"description": 1, "rule": [{"delay": 1}]}, "the scenario: description: a text expected"),
@@ -219,6 +244,42 @@ def test_a_bad_scenario_is_refused(given: Any, complaint: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         scenario_of(given)
     assert complaint in str(caught.value)
+
+
+def test_a_complaint_quotes_no_more_than_can_be_read() -> None:
+    with pytest.raises(ScenarioError) as caught:
+        scenario_of({"rule": [{"reply": "x" * 50_000, "verb": "x" * 50_000}]})
+    assert len(str(caught.value)) <= 1000
+
+
+CONDITIONS: list[dict[str, Any]] = [
+    {"sender": "a@*"},
+    {"recipient": "a@*"},
+    {"login": "a"},
+    {"helo": "a"},
+    {"peer": "192.0.2.0/24"},
+    {"attempt": "1"},
+    {"attempt": "2+"},
+    {"rate": "1/s"},
+    {"age": 1, "per": "peer"},
+    {"times": 1},
+    {"probability": 0.5},
+    {"verb": "MAIL", "size_over": 5},
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=",".join)
+def test_a_rule_with_a_condition_leaves_something_for_those_behind_it(condition: dict[str, Any]) -> None:
+    first = {"verb": "RCPT", "delay": 1, **condition}
+    assert len(scenario_of({"rule": [first, {"verb": first["verb"], "delay": 2}]}).rules) == 2
+
+
+def test_a_byte_order_mark_is_not_part_of_it() -> None:
+    assert parse_scenario("\ufeff[[rule]]\ndelay = 1\n").text == "[[rule]]\ndelay = 1\n"
+
+
+def test_rules_in_a_tuple_are_rules() -> None:
+    assert scenario_of({"rule": ({"delay": 1},)}).rules[0].delay == 1
 
 
 def test_the_ready_scenarios_are_scenarios_that_say_what_they_are() -> None:

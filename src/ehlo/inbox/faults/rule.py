@@ -80,6 +80,12 @@ class Rule:
         return self.maybe_stall_after is not None or self.maybe_drip is not None
 
     @property
+    def is_unconditional(self) -> bool:
+        """Whether it fires at every command that it is about."""
+        whens = (self.maybe_peers, self.last, self.maybe_age, self.maybe_rate, self.maybe_size_over, self.maybe_times)
+        return not self.patterns and self.first == 1 and set(whens) == {None} and self.probability == 1
+
+    @property
     def patterns(self) -> dict[str, Patterns]:
         """Those that there are."""
         every = {"sender": self.sender, "recipient": self.recipient, "login": self.login, "helo": self.helo}

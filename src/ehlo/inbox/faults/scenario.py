@@ -7,40 +7,48 @@ make a test pass that proves nothing.
 
 from __future__ import annotations
 
-import fnmatch
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, get_args
 
-from ehlo.inbox.faults.combining import ANY, EVERYWHERE, contradiction
-from ehlo.inbox.faults.rule import Ending, Pattern, Patterns, Per, Rule, Scenario
+from ehlo.inbox.faults.combining import ANY, contradiction
+from ehlo.inbox.faults.rule import Ending, Per, Rule, Scenario
+from ehlo.inbox.faults.values import (
+    as_attempt,
+    as_keywords,
+    as_name,
+    as_patterns,
+    as_reply,
+    as_text,
+    as_texts,
+    as_true,
+    as_verbs,
+    between,
+    choice,
+    whole_between,
+)
 from ehlo.net.limits import Rate
 from ehlo.net.networks import Networks
-from ehlo.protocol.replies import Reply
 
 RULE_LIMIT = 200
 TEXT_LIMIT = 100_000
-PATTERN_LIMIT = 500
-"""Characters of a pattern."""
+COMPLAINT_LIMIT = 1000
+"""Characters; what is complained about may be quoted in it."""
 NOT_NONE = 1e-9
 """Of a time or a probability that may not be 0: the rule would never fire."""
 LONGEST_PAUSE = 500.0
 """Seconds; less than ``hook_timeout``, which would end it with a reply that no rule asks for."""
-
-VERBS = EVERYWHERE | {ANY}
 
 GREYLISTED = "451 4.7.1 Greylisted, try again later"
 FULL = "452 4.2.2 Mailbox full"
 NO_TLS = "454 4.7.0 TLS not available"  # RFC 3207 §4
 GOING = "421 4.3.2 Service shutting down"
 
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 # The library takes a time that grows with the square of a dotted key.
-_DEEP = re.compile(r"(?:[A-Za-z0-9_-]{1,100}[ \t]*\.[ \t]*){20}")
-# attempt = first [ "-" last / "+" ]
-_ATTEMPT = re.compile(r"([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8})|(\+))?")
+_PART = r"""(?:[A-Za-z0-9_-]{1,100}|'[^'\n]{0,100}'|"(?:[^"\\\n]|\\.){0,100}")"""
+_DEEP = re.compile(rf"(?:{_PART}[ \t]{{0,9}}\.[ \t]{{0,9}}){{20}}")
 
 
 class ScenarioError(ValueError):
@@ -65,6 +73,8 @@ def scenario_of(given: str | Mapping[str, Any] | Scenario) -> Scenario:
         return given
     if isinstance(given, Mapping):
         return _scenario(given, "")
+    if not isinstance(given, str):
+        raise ScenarioError(f"a name, TOML or a dict expected, not {given!r}"[:COMPLAINT_LIMIT])
     if re.fullmatch(r"[\w-]+", given):
         return parse_scenario(ready_text(given))
     return parse_scenario(given)
@@ -72,13 +82,15 @@ def scenario_of(given: str | Mapping[str, Any] | Scenario) -> Scenario:
 
 def parse_scenario(text: str) -> Scenario:
     """A scenario in TOML; ``ScenarioError``."""
+    text = text.removeprefix("\ufeff")  # which some editors begin a file with
     if len(text) > TEXT_LIMIT:
         raise ScenarioError(f"more than {TEXT_LIMIT} characters")
     if _DEEP.search(text):
         raise ScenarioError("not TOML that anybody would write: a key of more than 20 parts")
     try:
+        text.encode()
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # no TOML, no Unicode, or a number of more digits than Python reads
         raise ScenarioError(f"not TOML: {error}") from None
     except RecursionError:
         raise ScenarioError("not TOML that anybody would write: it is nested too deep") from None
@@ -92,15 +104,17 @@ def _library() -> Any:
 def _scenario(table: Mapping[str, Any], text: str) -> Scenario:
     _check_keys(table, ("name", "description", "seed", "rule"), "the scenario")
     rules = table.get("rule", [])
-    if not isinstance(rules, list) or not rules:
+    if not isinstance(rules, list | tuple) or not rules:
         raise ScenarioError("the scenario: rule: a [[rule]] is missing")
     if len(rules) > RULE_LIMIT:
         raise ScenarioError(f"the scenario: rule: more than {RULE_LIMIT}")
+    made = tuple(_rule(rule, number) for number, rule in enumerate(rules, 1))
+    _check_order(made)
     return Scenario(
-        name=_take(table, "name", _name, "custom", "the scenario"),
-        rules=tuple(_rule(rule, number) for number, rule in enumerate(rules, 1)),
-        description=_take(table, "description", _text, "", "the scenario"),
-        seed=_take(table, "seed", _whole(-(2**63)), 0, "the scenario"),
+        name=_take(table, "name", as_name, "custom", "the scenario"),
+        rules=made,
+        description=_take(table, "description", as_text, "", "the scenario"),
+        seed=_take(table, "seed", whole_between(-(2**63)), 0, "the scenario"),
         text=text,
     )
 
@@ -109,8 +123,8 @@ def _rule(given: Any, number: int) -> Rule:
     place = f"rule {number}"
     if not isinstance(given, Mapping):
         raise ScenarioError(f"{place}: a table expected")
-    name = _take(given, "name", _name, place, place)
-    place = place if name == place else f"{place} ({name})"
+    name = _take(given, "name", as_name, place, place)
+    place = _place(number, name)
     _check_keys(given, ("name", *_KEYS), place)
     table = _written_out(given, place)
     found: dict[str, Any] = {}
@@ -124,6 +138,24 @@ def _rule(given: Any, number: int) -> Rule:
     if maybe_why is not None:
         raise ScenarioError(f"{place}: {maybe_why}")
     return rule
+
+
+def _place(number: int, name: str) -> str:
+    return name if name == f"rule {number}" else f"rule {number} ({name})"
+
+
+def _check_order(rules: Sequence[Rule]) -> None:
+    names: set[str] = set()
+    taken: set[str] = set()
+    for number, rule in enumerate(rules, 1):
+        if rule.name in names:
+            raise ScenarioError(f"{_place(number, rule.name)}: name: another rule before it has this name")
+        if ANY in taken or rule.verbs <= taken:
+            verbs = ", ".join(sorted(rule.verbs))
+            raise ScenarioError(f"{_place(number, rule.name)}: never fires: rules before it take every {verbs}")
+        names.add(rule.name)
+        if rule.is_unconditional:
+            taken |= rule.verbs
 
 
 def _written_out(given: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -161,135 +193,30 @@ def _take(table: Mapping[str, Any], key: str, read: Callable[[Any], Any], defaul
     try:
         return read(table[key])
     except (ValueError, TypeError) as error:
-        raise ScenarioError(f"{place}: {key}: {error}") from None
-
-
-# What a value may be
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a text expected, not {value!r}")
-    return value
-
-
-def _name(value: Any) -> str:
-    if not _NAME.fullmatch(_text(value)):
-        raise ValueError("1 to 100 printable characters expected")
-    return str(value)
-
-
-def _texts(value: Any) -> list[str]:
-    values = value if isinstance(value, list | tuple) else [value]
-    if not values:
-        raise ValueError("an empty list")
-    return [_text(each) for each in values]
-
-
-def _verbs(value: Any) -> frozenset[str]:
-    verbs = frozenset(each.upper() for each in _texts(value))
-    unknown = sorted(verbs - VERBS)
-    if unknown:
-        raise ValueError(f"there is no {unknown[0][:50]!r}; there are {', '.join(sorted(VERBS))}")
-    return verbs
-
-
-def _patterns(value: Any) -> Patterns:
-    return tuple(_pattern(text) for text in _texts(value))
-
-
-def _pattern(text: str) -> Pattern:
-    if len(text) > PATTERN_LIMIT:
-        raise ValueError(f"more than {PATTERN_LIMIT} characters: {text[:50]!r} ...")
-    if len(text) > 1 and text.startswith("/") and text.endswith("/"):
-        try:
-            return Pattern(text, re.compile(text[1:-1], re.IGNORECASE), is_expression=True)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"no regular expression: {text!r}: {error}") from None
-    return Pattern(text, re.compile(rf"\A(?:{fnmatch.translate(text)})", re.IGNORECASE), is_expression=False)
-
-
-def _attempt(value: Any) -> tuple[int, int | None]:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
-    match = _ATTEMPT.fullmatch(text)
-    if match is None:
-        raise ValueError(f'"2", "1-3" or "2+" expected, not {text!r}')
-    first = int(match[1])
-    last = None if match[3] else int(match[2] or first)
-    if last is not None and last < first:
-        raise ValueError(f"ends before it begins: {text!r}")
-    return first, last
-
-
-def _number(least: float, most: float) -> Callable[[Any], float]:
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"a number expected, not {value!r}")
-        if not least <= value <= most:
-            raise ValueError(f"from {least:g} to {most:g} expected, not {value!r}")
-        return float(value)
-
-    return read
-
-
-def _whole(least: int, most: int = 2**63) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"a whole number expected, not {value!r}")
-        if not least <= value <= most:
-            raise ValueError(f"from {least} to {most} expected, not {value!r}")
-        return value
-
-    return read
-
-
-def _choice(*known: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in known:
-            raise ValueError(f"one of {', '.join(known)} expected, not {value!r}")
-        return str(value)
-
-    return read
-
-
-def _reply(value: Any) -> str:
-    reply = Reply.parse(_text(value))
-    if reply.is_intermediate:
-        raise ValueError(f"a final reply expected, not {value!r}")
-    return str(value)
-
-
-def _keywords(value: Any) -> frozenset[str]:
-    return frozenset(text.upper() for text in _texts(value))
-
-
-def _flag(value: Any) -> bool:
-    if value is not True:
-        raise ValueError(f"true expected, not {value!r}")
-    return True
+        raise ScenarioError(f"{place}: {key}: {error}"[:COMPLAINT_LIMIT]) from None
 
 
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "verb": ("verbs", _verbs),
-    "sender": ("sender", _patterns),
-    "recipient": ("recipient", _patterns),
-    "login": ("login", _patterns),
-    "helo": ("helo", _patterns),
-    "peer": ("maybe_peers", lambda value: Networks(_texts(value))),
-    "attempt": ("attempt", _attempt),
-    "per": ("per", _choice(*get_args(Per))),
-    "age": ("maybe_age", _number(NOT_NONE, 1e9)),
-    "rate": ("maybe_rate", lambda value: Rate.parse(_text(value))),
-    "size_over": ("maybe_size_over", _whole(0)),
-    "probability": ("probability", _number(NOT_NONE, 1)),
-    "times": ("maybe_times", _whole(1)),
-    "reply": ("maybe_reply", _reply),
-    "delay": ("delay", _number(0, LONGEST_PAUSE)),
-    "stall_after": ("maybe_stall_after", _whole(0)),
-    "stall": ("stall", _number(0, LONGEST_PAUSE)),
-    "drip": ("maybe_drip", _number(1, 1e12)),
-    "disconnect": ("maybe_ending", _choice(*get_args(Ending))),
-    "hide": ("hidden", _keywords),
+    "verb": ("verbs", as_verbs),
+    "sender": ("sender", as_patterns),
+    "recipient": ("recipient", as_patterns),
+    "login": ("login", as_patterns),
+    "helo": ("helo", as_patterns),
+    "peer": ("maybe_peers", lambda value: Networks(as_texts(value))),
+    "attempt": ("attempt", as_attempt),
+    "per": ("per", choice(*get_args(Per))),
+    "age": ("maybe_age", between(NOT_NONE, 1e9)),
+    "rate": ("maybe_rate", lambda value: Rate.parse(as_text(value))),
+    "size_over": ("maybe_size_over", whole_between(0)),
+    "probability": ("probability", between(NOT_NONE, 1)),
+    "times": ("maybe_times", whole_between(1)),
+    "reply": ("maybe_reply", as_reply),
+    "delay": ("delay", between(0, LONGEST_PAUSE)),
+    "stall_after": ("maybe_stall_after", whole_between(0)),
+    "stall": ("stall", between(0, LONGEST_PAUSE)),
+    "drip": ("maybe_drip", between(1, 1e12)),
+    "disconnect": ("maybe_ending", choice(*get_args(Ending))),
+    "hide": ("hidden", as_keywords),
     "tls": ("breaks_tls", lambda value: value == "break"),
 }
 
@@ -299,12 +226,12 @@ _TLS: dict[str, dict[str, Any]] = {
     "break": {"verb": "STARTTLS", "tls": "break"},
 }
 _EXPANDED: dict[str, tuple[Callable[[Any], Any], _Expand]] = {
-    "tls": (_choice(*_TLS), lambda kind: _TLS[kind]),
-    "close_with_421": (_flag, lambda _: {"reply": GOING}),
+    "tls": (choice(*_TLS), lambda kind: _TLS[kind]),
+    "close_with_421": (as_true, lambda _: {"reply": GOING}),
     "greylist": (
-        _number(NOT_NONE, 1e9),
+        between(NOT_NONE, 1e9),
         lambda seconds: {"verb": "RCPT", "per": "triplet", "age": seconds, "reply": GREYLISTED},
     ),
-    "mailbox_full": (_texts, lambda who: {"verb": "RCPT", "recipient": who, "reply": FULL}),
+    "mailbox_full": (as_texts, lambda who: {"verb": "RCPT", "recipient": who, "reply": FULL}),
 }
 _KEYS = tuple(dict.fromkeys((*_READERS, *_EXPANDED)))
