@@ -264,6 +264,7 @@ class InboxServer:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ehlo-inbox")
         stack.push_async_callback(self._in_default_thread, partial(self._threads.shutdown, cancel_futures=True))
         stack.push_async_callback(self._in_default_thread, self.patterns.close)
+        stack.push_async_callback(self._in_default_thread, self.faults.close)
         stack.push_async_callback(self._in_default_thread, self.checker.close)
         stack.push_async_callback(self._in_default_thread, self.voucher.close)
         if self.is_indexed:

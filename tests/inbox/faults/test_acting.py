@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 from ehlo.inbox.faults import FaultHandler, Faults
 from tests.support import Nothing, Recorder, pass_time, talk, with_fake_clock
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import pytest
 
     from ehlo import SMTP
     from ehlo.session import Envelope, Session
+    from tests.support import Client
 
 
 class Fixture:
@@ -25,6 +29,13 @@ class Fixture:
         self.notes: list[str] = []
         handler = Recorder() if inner is None else inner
         self.handler = FaultHandler(handler, self.faults, note=lambda _, text: self.notes.append(text))
+
+    @asynccontextmanager
+    async def talk(self) -> AsyncIterator[Client]:
+        """For rules with regular expressions: the faults are closed in the end."""
+        with closing(self.faults):
+            async with talk(self.handler) as client:
+                yield client
 
     @property
     def acts(self) -> list[str]:
@@ -149,13 +160,21 @@ async def test_the_notes_of_a_session_explain_the_record() -> None:
     assert 5 < len(told) < 25
 
 
+async def test_what_is_said_of_a_message_that_is_taken_comes_before_the_end() -> None:
+    fixture = Fixture({"verb": "END", "reply": "250 2.0.0 Mine", "disconnect": "after"})
+    async with talk(fixture.handler) as client:
+        assert await client.send("Hello") == "250 2.0.0 Mine"
+        assert await client.hear() == ""
+    assert fixture.acts == ["reply 250 2.0.0 Mine, disconnect after"]
+
+
 SLOW = "/^(a+)+$/"
 TRAP = "a" * 40 + "!@example.com"
 
 
 async def test_a_pattern_that_takes_for_ever_holds_up_no_other_session(caplog: pytest.LogCaptureFixture) -> None:
     fixture = Fixture({"name": "trap", "verb": "MAIL", "sender": SLOW, "reply": "450 4.2.0 No"})
-    async with talk(fixture.handler) as trapped, talk(fixture.handler) as other:
+    async with fixture.talk() as trapped, talk(fixture.handler) as other:
         await trapped.say(f"MAIL FROM:<{TRAP}>")
         slowest, asked = 0.0, 0
         while not trapped.said():
@@ -173,7 +192,7 @@ async def test_a_regular_expression_fires_where_it_is_found() -> None:
         {"verb": "MAIL", "sender": "/^no-?reply@/", "reply": "450 4.2.0 No"},
         {"verb": "RCPT", "recipient": ["bob@*", "/^x{3}/"], "reply": "450 4.2.0 Nor this"},
     )
-    async with talk(fixture.handler) as client:
+    async with fixture.talk() as client:
         assert (await client.ask("MAIL FROM:<NoReply@example.com>")).startswith("450 ")
         assert (await client.ask("MAIL FROM:<reply@example.com>")).startswith("250 ")
         assert (await client.ask("RCPT TO:<xxx@example.com>")).startswith("450 ")
@@ -183,7 +202,7 @@ async def test_a_regular_expression_fires_where_it_is_found() -> None:
 
 async def test_faults_that_end_while_a_pattern_is_looked_for_do_nothing_more() -> None:
     fixture = Fixture({"verb": "MAIL", "sender": SLOW, "reply": "450 4.2.0 No"}, {"verb": "MAIL", "delay": 0.001})
-    async with talk(fixture.handler) as client:
+    async with fixture.talk() as client:
         await client.say(f"MAIL FROM:<{TRAP}>")
         await asyncio.sleep(0)
         fixture.faults.clear()

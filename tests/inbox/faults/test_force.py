@@ -1,6 +1,15 @@
 from __future__ import annotations
 
+import smtplib
+import subprocess
+from typing import TYPE_CHECKING
+
+from ehlo.inbox import Inbox
 from ehlo.inbox.faults import Faults, FaultsInForce
+from ehlo.inbox.faults.record import LIMIT
+
+if TYPE_CHECKING:
+    import pytest
 
 PORT = 2525
 
@@ -42,3 +51,60 @@ def test_setting_or_clearing_ends_them_all() -> None:
     assert in_force(faults) == "other"
     faults.clear(port=PORT)
     assert in_force(faults) is None
+
+
+def noop(inbox: Inbox, times: int = 1) -> None:
+    with smtplib.SMTP(inbox.host, inbox.port, "a.example", timeout=10) as client:
+        for _ in range(times):
+            client.noop()
+
+
+def rules_of(faults: FaultsInForce) -> list[str]:
+    return [entry.rule for entry in faults.fired]
+
+
+def rule(name: str) -> dict[str, object]:
+    return {"rule": [{"name": name, "verb": "NOOP", "reply": "450 4.0.0 No"}]}
+
+
+def test_what_fired_is_what_these_faults_did_and_no_others() -> None:
+    with Inbox() as inbox:
+        with inbox.faults(rule("outer")) as outer:
+            with inbox.faults(rule("inner")) as inner:
+                noop(inbox)
+            noop(inbox)
+        with inbox.faults(rule("next")):
+            noop(inbox)
+        assert (rules_of(outer), rules_of(inner)) == (["outer"], ["inner"])
+
+
+def test_another_inbox_does_not_displace_what_fired() -> None:
+    with Inbox() as busy, busy.new() as other, busy.faults(rule("busy")) as much, other.faults(rule("other")) as little:
+        noop(other)
+        noop(busy, LIMIT + 1)
+        assert (rules_of(little), len(much.fired)) == (["other"], LIMIT)
+
+
+def test_the_search_for_regular_expressions_ends_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    class Kept(subprocess.Popen[bytes]):
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            begun.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Kept)
+    with (
+        Inbox() as inbox,
+        inbox.faults({"rule": [{"verb": "EHLO", "helo": "/^a/", "reply": "450 4.0.0 No"}]}) as faults,
+    ):
+        noop_with_ehlo(inbox)
+        assert [entry.verb for entry in faults.fired] == ["EHLO"]
+        searching = begun[-1]
+        assert searching.poll() is None
+    assert searching.returncode is not None
+
+
+def noop_with_ehlo(inbox: Inbox) -> None:
+    with smtplib.SMTP(inbox.host, inbox.port, "a.example", timeout=10) as client:
+        client.ehlo()

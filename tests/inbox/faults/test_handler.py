@@ -217,6 +217,20 @@ async def test_a_message_in_chunks_is_asked_about_at_its_first() -> None:
     assert fixture.contents == [b"hi\r\n"]
 
 
+async def test_what_a_refused_command_announced_is_not_done_at_a_later_one() -> None:
+    fixture = Fixture({"stall_after": 0, "disconnect": "reset"}, {"hide": "SIZE"})
+    async with fixture.talk(is_greeted=False) as client:
+        await client.hear()
+        assert await client.ask("EHLO") == "501 Syntax: EHLO hostname"
+        fixture.faults.clear()
+        assert "SIZE" in await client.ask("EHLO a.example")
+        fixture.faults.set({"rule": [{"stall_after": 0, "disconnect": "reset"}]})
+        assert (await client.ask("DATA")).startswith("503 ")
+        fixture.faults.clear()
+        assert (await client.send("Hello")).startswith("250 ")
+    assert fixture.notes == []
+
+
 async def test_what_ehlo_offers_is_hidden() -> None:
     fixture = Fixture({"hide": ["chunking", "SIZE"], "attempt": "1"})
     async with fixture.talk(is_greeted=False) as client:

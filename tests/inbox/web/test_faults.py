@@ -60,6 +60,7 @@ async def test_faults_begin_fire_and_end() -> None:
         assert fired["count"] == 1
         entry = fired["fired"][0]
         assert (entry["scenario"], entry["rule"], entry["verb"]) == ("mine", "no bob", "RCPT")
+        assert entry["acts"] == [{"at": entry["at"], "text": "reply 550 5.1.1 No Bob"}]
         assert (entry["sender"], entry["recipients"]) == ("ann@example.com", ["bob@example.com"])
         assert (await ask(web, "clear_faults")).status == 204
         assert await send(web) == 250

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ehlo.errors import DataAborted, Disconnected
+from ehlo.inbox.faults.record import Act
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,14 +30,14 @@ class Refused(DataAborted):
 class Firing:
     """A rule that fired in the session of ``server``.
 
-    ``is_wanted``: whether it is in force still.  What it does is told to ``log`` and to ``note`` when it does it; what
+    ``is_wanted``: whether it is in force still.  What it does is told to ``logs`` and to ``note`` when it does it; what
     did not come about, to ``note`` only.
     """
 
     rule: Rule
     server: SMTP
     entry: Fired
-    log: FaultLog
+    logs: tuple[FaultLog, ...]
     is_wanted: Callable[[], bool]
     note: Callable[[str], None]
 
@@ -78,7 +80,7 @@ class Firing:
         is_refused = (rule.maybe_reply or "")[:1] in {"4", "5"}
         if is_refused:
             self.tell(words.reply)
-        if self._is_last:
+        if self._is_last and (is_refused or rule.maybe_reply is None):
             self.end_session()
         if is_refused:
             raise Refused(rule.maybe_reply)
@@ -92,11 +94,13 @@ class Firing:
             raise Disconnected("a fault")
         if rule.maybe_reply is None:
             return answer
-        if not is_fine:
+        if is_fine:
+            self.tell(words.reply)
+        else:
             self.miss("the message was refused")
-            return answer
-        self.tell(words.reply)
-        return rule.maybe_reply
+        if self._is_last:
+            self.end_session()
+        return rule.maybe_reply if is_fine else answer
 
     async def pause(self, seconds: float, words: str) -> None:
         """Wait; no longer when the client is gone or the faults have been taken away."""
@@ -134,7 +138,11 @@ class Firing:
         self.server.end_session()
 
     def _add(self, text: str) -> None:
-        self.log.add(self.entry, text)
+        is_first = not self.entry.acts
+        self.entry.acts = (*self.entry.acts, Act(time.time(), text))
+        if is_first:
+            for log in self.logs:
+                log.add(self.entry)
         self.note(f"fault {self.entry.scenario}, {self.entry.rule}: {text}")
 
     @property

@@ -16,16 +16,13 @@ class FaultsInForce:
     def __init__(self, faults: Faults, scenario: Given, port: int) -> None:
         self._faults = faults
         self._port = port
-        self._before = faults.log.count
         self._matcher = faults.put_before(scenario, port)
         self.scenario = self._matcher.scenario
 
     @property
     def fired(self) -> list[Fired]:
-        """What has happened since, oldest first."""
-        log = self._faults.log
-        new = log.count - self._before
-        return [entry for entry in log.entries()[-new:] if entry.port == self._port] if new > 0 else []
+        """What these faults have done, oldest first."""
+        return self._matcher.log.entries()
 
     def stop(self) -> None:
         """They are over; those that were in force before them go on."""

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import re
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,8 @@ class Faults:
     """What goes wrong now, and what went wrong.  ``port`` None is for every listener that has no faults of its own.
 
     ``clock`` in seconds, not going back.  Its methods may be called in any thread; what is set holds from the next
-    command on, and whoever a rule keeps waiting that is no longer in force waits no more.
+    command on, and whoever a rule keeps waiting that is no longer in force waits no more.  ``close`` when the server
+    has stopped.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,6 @@ class Faults:
         # Of each listener, the one in force last.
         self._matchers: dict[int | None, list[Matcher]] = {}
         self._searches = Searches()
-        weakref.finalize(self, self._searches.close)
 
     def set(self, scenario: Given, *, port: int | None = None) -> Scenario:
         """Begin with a scenario, from its beginning; ``ScenarioError`` if it cannot be, and then nothing changes."""
@@ -84,6 +83,10 @@ class Faults:
         """Who decides for a listener."""
         matchers = self._matchers.get(port) or self._matchers.get(None)
         return matchers[-1] if matchers else None
+
+    def close(self) -> None:
+        """End the process that searches for regular expressions, which begins when it is needed.  Blocks."""
+        self._searches.close()
 
     async def decide(self, matcher: Matcher, situation: Situation, miss: Callable[[Rule, str], None]) -> Rule | None:
         """The rule that fires; in the loop.
@@ -129,10 +132,13 @@ class FaultHandler:
         self, server: SMTP, session: Session, envelope: Envelope, verb: str, arg: str | None
     ) -> Status | None:
         """Faults of a command."""
-        if self._faults.matcher(port_of(server)) is not None and not (verb == "BDAT" and envelope.is_chunked):
-            status = await self._act(server, situation_of(session, envelope, verb, arg))
-            if status is not None:
-                return status
+        if not (verb == "BDAT" and envelope.is_chunked):
+            # What an earlier command announced came to nothing, if it is there still.
+            self._forget(session.id)
+            if self._faults.matcher(port_of(server)) is not None:
+                status = await self._act(server, situation_of(session, envelope, verb, arg))
+                if status is not None:
+                    return status
         inner: Status | None = await self._call("COMMAND", server, session, envelope, verb, arg)
         return inner
 
@@ -194,7 +200,6 @@ class FaultHandler:
 
     async def _decide(self, server: SMTP, situation: Situation) -> Firing | None:
         """The rule that fires, with what it takes to act on it."""
-        self._forget(situation.session_id)
         port = port_of(server)
         matcher = self._faults.matcher(port)
         if matcher is None:
@@ -209,8 +214,8 @@ class FaultHandler:
         if rule is None or not is_wanted():
             return None
         sender, recipients = situation.sender, situation.recipients
-        entry = Fired(scenario, rule.name, situation.verb, situation.session_id, port, sender, recipients)
-        return Firing(rule, server, entry, self._faults.log, is_wanted, note)
+        entry = Fired(scenario, rule.name, situation.verb, situation.session_id, sender, recipients)
+        return Firing(rule, server, entry, (self._faults.log, matcher.log), is_wanted, note)
 
     def _forget(self, session_id: str) -> None:
         self._content.pop(session_id, None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ehlo.inbox.faults.combining import ANY
+from ehlo.inbox.faults.record import FaultLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -98,10 +99,14 @@ class _Session:
 
 
 class Matcher:
-    """A scenario at work.  The same seed and the same situations at the same times give the same faults."""
+    """A scenario at work.  The same seed and the same situations at the same times give the same faults.
+
+    ``log`` is for whoever does what the rules say.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
+        self.log = FaultLog()
         self._memories = [_Memory() for _ in scenario.rules]
         self._sessions: dict[str, _Session] = {}
         self._session_count = 0

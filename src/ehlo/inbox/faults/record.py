@@ -1,9 +1,11 @@
-"""Which rule fired when, for which session, and what it did. Bounded; may be read in any thread."""
+"""Which rule fired when, for which session, and what it did. Bounded; may be read in any thread.
+
+There is a log of all that fired, and one of each scenario in force: what happens elsewhere does not displace its own.
+"""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,7 +23,7 @@ class Act(NamedTuple):
 
 @dataclass(slots=True)
 class Fired:
-    """A rule that fired, and what it has done so far, which is something; ``port`` is that of the listener.
+    """A rule that fired, and what it has done so far; in a log that is something.
 
     ``sender`` None where there was none yet.
     """
@@ -30,7 +32,6 @@ class Fired:
     rule: str
     verb: str
     session_id: str
-    port: int | None
     sender: str | None
     recipients: tuple[str, ...]
     acts: tuple[Act, ...] = ()
@@ -54,14 +55,11 @@ class FaultLog:
         self._entries: deque[Fired] = deque(maxlen=limit)
         self._turn = threading.Lock()
 
-    def add(self, entry: Fired, text: str) -> None:
-        """Add what a rule does now to its entry, which is kept from the first such time on."""
+    def add(self, entry: Fired) -> None:
+        """Keep an entry, which may get more acts yet."""
         with self._turn:
-            is_new = not entry.acts
-            entry.acts = (*entry.acts, Act(time.time(), text))
-            if is_new:
-                self._entries.append(entry)
-                self.count += 1
+            self._entries.append(entry)
+            self.count += 1
 
     def entries(self) -> list[Fired]:
         """Those that are kept."""

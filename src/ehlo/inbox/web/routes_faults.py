@@ -49,6 +49,7 @@ async def list_fired(call: Call) -> Response:
             "scenario": entry.scenario,
             "rule": entry.rule,
             "act": entry.act,
+            "acts": [{"at": output.time_text(act.at), "text": act.text} for act in entry.acts],
             "verb": entry.verb,
             "session_id": entry.session_id,
             "sender": entry.sender,

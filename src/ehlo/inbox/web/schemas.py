@@ -120,6 +120,8 @@ SCHEMAS: dict[str, Schema] = {
                         "scenario": TEXT,
                         "rule": TEXT,
                         "act": TEXT | {"description": "What it did, in words."},
+                        "acts": array(record({"at": TIME, "text": TEXT}))
+                        | {"description": "Each thing that it did, and when it began."},
                         "verb": TEXT,
                         "session_id": TEXT,
                         "sender": MAYBE_TEXT,
