@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trustme
@@ -16,6 +16,7 @@ from ehlo.cli import replay
 from ehlo.cli.recording import CannotReplay, read_recording
 from ehlo.inbox.server import InboxServer
 from ehlo.inbox.store import Store
+from tests.cli.process import Command
 from tests.inbox.web.support import serving, until
 from tests.inbox.web.test_api import ask
 
@@ -215,6 +216,9 @@ def test_a_server_elsewhere_must_be_allowed() -> None:
     assert replay.allowed_addresses("192.0.2.1", 25, ["192.0.2.1"]) == ["192.0.2.1"]
     assert replay.allowed_addresses("127.0.0.1", 25, []) == ["127.0.0.1"]
     assert replay.allowed_addresses("::1", 25, []) == ["::1"]
+    assert replay.allowed_addresses("::ffff:127.0.0.1", 25, []) == ["::ffff:127.0.0.1"]
+    with pytest.raises(ValueError, match=r"::ffff:192\.0\.2\.1 is not on this machine"):
+        replay.allowed_addresses("::ffff:192.0.2.1", 25, [])
     assert replay.allowed_addresses(None, 25, []) == ["127.0.0.1", "::1"]
 
 
@@ -315,6 +319,39 @@ async def test_who_cannot_log_in_does_not_connect(tmp_path: Path, capsys: pytest
     assert said.out == ""
 
 
+def plain_login(path: Path, login: str) -> Path:
+    file = path / "session.json"
+    lines = [line("S", "220 x"), line("C", "AUTH PLAIN [40 octets, not kept]")]
+    file.write_bytes(file_of(session={"login": login, "transcript": lines}))
+    return file
+
+
+@pytest.mark.parametrize(("login", "octets"), [("ann", b"\xff\n"), ("\ud800", b"secret\n")])
+def test_who_cannot_be_said_in_utf_8_does_not_log_in(
+    login: str, octets: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(octets)
+    words = [str(plain_login(tmp_path, login)), "--server", ":1", "--password-file", str(secret)]
+    assert replay.main(words) == replay.FAILED
+    assert capsys.readouterr().err == "ehlo: a user or a password that is not in UTF-8\n"
+
+
+def test_certificates_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "session.json"
+    file.write_bytes(encrypted_session())
+    assert replay.main([str(file), "--server", ":1", "--ca", str(tmp_path / "none")]) == replay.FAILED
+    assert capsys.readouterr().err == f"ehlo: cannot use {tmp_path / 'none'}: No such file or directory\n"
+
+
+async def test_nobody_who_reads_it_is_no_error(tmp_path: Path) -> None:
+    file = simple_session(tmp_path)
+    async with scripted(b"220 x\r\n") as port:
+        command = Command("-m", "ehlo", "replay", str(file), "--server", f":{port}", reads_output=False)
+        assert await asyncio.to_thread(command.wait) == replay.FAILED
+    assert command.err.text == ""
+
+
 def test_a_name_that_there_is_not(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         replay.main([str(simple_session(tmp_path)), "--server", "x" * 70 + ":25"])
@@ -337,6 +374,23 @@ def file_of(*lines: dict[str, Any], **more: Any) -> bytes:
         (b"[]", "no recording"),
         (file_of(format="2"), "another kind: '2'"),
         (file_of(messages=[{"raw": "!"}]), "no recording"),
+        (file_of(), "nothing happened in this session"),
+        (b"[" * 100_000, "no recording"),
+        (file_of(line("S", "220 x", float("nan"))), "no recording"),
+        (file_of(line("S", "220 x", float("inf"))), "no recording"),
+        (file_of(line("S", "220 x", -1)), "no recording"),
+        (file_of(line("S", "220 x", 10**400)), "no recording"),
+        (file_of(line("X", "220 x")), "no recording"),
+        (file_of(line("S", cast("Any", None))), "no recording"),
+        (file_of(line("C", "NOOP \ud800")), "no recording"),
+        (file_of(line("S", "")), "line 1 of the transcript is no reply"),
+        (file_of(line("S", "2200 x")), "line 1 of the transcript is no reply"),
+        (file_of(line("C", "BDAT 999999999999999 LAST")), "line 1 of the transcript: more than 1073741824 octets"),
+        (
+            file_of(line("C", "DATA"), line("S", "354 x"), line("-", "99999999999 octets of mail data")),
+            "line 3 of the transcript: more than 1073741824 octets",
+        ),
+        (file_of(line("-", "a line of more than 99999999999 octets")), "line 1 of the transcript: more than 10737"),
         (file_of(line("C", "x [and 5 octets more]")), "line 1 of the transcript is too long"),
         (file_of(line("C", "password [5 octets, not kept]")), "line 1 of the transcript was not kept"),
         (file_of(line("C", "AUTH [5 octets, not kept]")), "line 1 of the transcript was not kept"),

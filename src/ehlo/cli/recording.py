@@ -17,12 +17,18 @@ FORMAT = "ehlo-session-1"
 
 _MARK = re.compile(r"\[[0-9]+ octets, not kept\]")
 _CUT = re.compile(r"\[and [0-9]+ octets more\]\Z")
-_DATA = re.compile(r"([0-9]+) octets of mail data")
-_TOO_LONG = re.compile(r"a line of more than ([0-9]+) octets")
+_DATA = re.compile(r"([0-9]{1,15}) octets of mail data")
+_TOO_LONG = re.compile(r"a line of more than ([0-9]{1,15}) octets")
 _CHUNK = re.compile(r"BDAT ([0-9]{1,15})( LAST)?", re.IGNORECASE)
 # Lines that were refused before anybody looked at them, and others that are refused for the same reason.
 _REFUSED = {"bare LF in a line": b"x\nx\r\n", "bare CR or NUL in a line": b"x\0x\r\n"}
+# Reply-code = %x32-35 %x30-35 %x30-39 (RFC 5321 §4.2); servers say others too
+_REPLY = re.compile(r"[2-5][0-9]{2}(?![^ -])")
 _FILLER = b"x" * 70 + b"\r\n"
+
+LARGEST = 1 << 30
+"""Octets that are made up at most, in all."""
+_LONGEST = 1e9  # seconds
 
 Kind = Literal["command", "data", "reply", "tls", "close"]
 
@@ -72,12 +78,14 @@ def read_recording(data: bytes) -> Recording:
             raise CannotReplay(f"this is a recording of another kind: {record['format']!r}")
         raws = [base64.b64decode(one["raw"], validate=True) for one in record["messages"]]
         session = record["session"]
-        lines = [(float(line["at"]), str(line["by"]), str(line["text"])) for line in session["transcript"]]
+        lines = [_line(line["at"], line["by"], line["text"]) for line in session["transcript"]]
         login = session["login"]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         if isinstance(error, CannotReplay):
             raise
         raise CannotReplay("this is no recording of a session; `ehlo inbox session ID` writes one") from None
+    if not lines:
+        raise CannotReplay("nothing happened in this session")
     steps = _Reader(raws).read(lines)
     return Recording(
         tuple(steps),
@@ -85,6 +93,14 @@ def read_recording(data: bytes) -> Recording:
         mechanisms=frozenset(step.words for step in steps if step.answer is not None),
         has_tls=any(step.kind == "tls" for step in steps),
     )
+
+
+def _line(at: float, by: str, text: object) -> tuple[float, str, str]:
+    """A line of the transcript; ``ValueError`` or ``TypeError`` if it is none that an inbox writes."""
+    if not 0 <= at < _LONGEST or by not in {"C", "S", "-"} or not isinstance(text, str):
+        raise ValueError
+    text.encode("utf-8", "surrogateescape")
+    return float(at), by, text
 
 
 @dataclass
@@ -102,12 +118,15 @@ class _Reader:
     is_whole: bool = False
     came: int = 0
     """Octets of the last chunk that came."""
+    made_up: int = 0
 
     def read(self, lines: list[tuple[float, str, str]]) -> list[Step]:
         """The steps, in the order of the wire."""
         reply: list[str] = []
         for number, (at, by, text) in enumerate(lines, 1):
             if by == "S":
+                if not _REPLY.match(text):
+                    raise CannotReplay(f"line {number} of the transcript is no reply")
                 reply.append(text)
                 if text[3:4] != "-":
                     self._reply(at, tuple(reply))
@@ -158,7 +177,7 @@ class _Reader:
         chunk = _CHUNK.fullmatch(text)
         if chunk is not None:
             step = self.steps[-1]
-            step.octets += bytes(int(chunk[1]))
+            step.octets += bytes(self._size(chunk[1], number))
             step.is_filled = True
             self.parts.append(step)
             self.is_whole = chunk[2] is not None
@@ -177,10 +196,10 @@ class _Reader:
         data, too_long = _DATA.fullmatch(text), _TOO_LONG.fullmatch(text)
         last = self._last("command", "reply")
         if data is not None:
-            self._data(int(data[1]), last)
+            self._data(self._size(data[1], number), last)
             self.not_before = at if last is not None and last.kind == "command" else max(self.not_before, _at(last))
         elif too_long is not None:
-            self._make_up(at, text, b"x" * (int(too_long[1]) + 1) + b"\r\n")
+            self._make_up(at, text, b"x" * (self._size(too_long[1], number) + 1) + b"\r\n")
         elif text in _REFUSED:
             self._make_up(at, text, _REFUSED[text])
         elif text.startswith("TLS:"):
@@ -190,6 +209,13 @@ class _Reader:
             self.steps.append(Step("close", at))
         elif text.endswith("lines are not kept"):
             raise CannotReplay(f"line {number} of the transcript: {text}")
+
+    def _size(self, digits: str, number: int) -> int:
+        size = int(digits)
+        self.made_up += size
+        if self.made_up > LARGEST:
+            raise CannotReplay(f"line {number} of the transcript: more than {LARGEST} octets in all")
+        return size
 
     def _make_up(self, at: float, words: str, octets: bytes) -> None:
         self.steps.append(Step("command", at, words, octets, is_filled=True))

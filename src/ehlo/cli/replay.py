@@ -9,20 +9,18 @@ import argparse
 import asyncio
 import base64
 import contextlib
-import getpass
-import hmac
 import ipaddress
 import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ehlo.cli import terminal
 from ehlo.cli.compose import read_file
-from ehlo.cli.recording import CannotReplay, Recording, read_recording
+from ehlo.cli.recording import CannotReplay, read_recording
+from ehlo.cli.replay_login import MECHANISMS, Login, find_login
 from ehlo.cli.send import PASSWORD_VARIABLE
 from ehlo.controller import PORT
 from ehlo.net.foreground import parse_address, visible
@@ -30,7 +28,7 @@ from ehlo.net.wire import Destination, Wire
 from ehlo.protocol.client import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from ehlo.cli.recording import Step
     from ehlo.protocol.replies import Reply
@@ -41,13 +39,6 @@ DIFFERENT: Final = 3
 _SMTP_PORT = 25
 _GOODBYE = 2.0
 HIDDEN = "********"
-
-
-class Login(NamedTuple):
-    """Credentials."""
-
-    user: str
-    password: str
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -97,16 +88,18 @@ def main(args: Sequence[str]) -> int:
         recording = read_recording(read_file(options.file))
         maybe_login = find_login(recording, options) if recording.mechanisms else None
         context = _tls_context(options) if recording.has_tls else None
-    except (CannotReplay, OSError) as error:
-        print(f"ehlo: {visible(str(error))}", file=sys.stderr)
-        return FAILED
-    speed = None if options.no_wait else options.speed
-    host = maybe_host or "localhost"
-    replay = Replay(recording.steps, maybe_login, context, host, speed=speed, timeout=options.timeout)
-    try:
+        speed = None if options.no_wait else options.speed
+        host = maybe_host or "localhost"
+        replay = Replay(recording.steps, maybe_login, context, host, speed=speed, timeout=options.timeout)
         return asyncio.run(replay.run(addresses, port))
+    except BrokenPipeError:
+        # Nobody looks any more, as in `ehlo replay | head`.  Python would try once more, at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (CannotReplay, OSError) as error:
+        return _complain(str(error))
     except KeyboardInterrupt:
-        return FAILED
+        print(file=sys.stderr)
+    return FAILED
 
 
 def allowed_addresses(maybe_host: str | None, port: int, allowed: Sequence[str]) -> list[str]:
@@ -118,46 +111,15 @@ def allowed_addresses(maybe_host: str | None, port: int, allowed: Sequence[str])
     except (OSError, UnicodeError) as error:
         raise ValueError(f"{maybe_host}: {getattr(error, 'strerror', None) or error}") from None
     addresses = [str(entry[4][0]) for entry in found]
-    is_ours = all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
-    if maybe_host not in allowed and not is_ours:
+    if maybe_host not in allowed and not all(map(_is_ours, addresses)):
         raise ValueError(f"{maybe_host} is not on this machine: --allow {maybe_host} says that it is meant")
     return addresses
 
 
-def find_login(recording: Recording, options: argparse.Namespace) -> Login:
-    """Credentials in place of those that were not kept; ``CannotReplay`` where there are none."""
-    unknown = sorted(recording.mechanisms - MECHANISMS.keys())
-    if unknown:
-        raise CannotReplay(f"cannot log in by {unknown[0]}: by {', '.join(MECHANISMS)} only")
-    user = options.user or recording.login
-    if not user:
-        raise CannotReplay("the session logged in: say by --user as whom")
-    if options.password_file is not None:
-        lines = read_file(options.password_file).decode().splitlines()
-        return Login(user, lines[0] if lines else "")
-    if (maybe_password := os.environ.get(PASSWORD_VARIABLE)) is not None:
-        return Login(user, maybe_password)
-    if not sys.stdin.isatty():
-        raise CannotReplay(f"no password for {user}: set {PASSWORD_VARIABLE}, or use --password-file")
-    return Login(user, getpass.getpass(f"Password of {user}: "))
-
-
-def _cram_md5(login: Login, challenge: bytes) -> bytes:
-    """RFC 2195 §2."""
-    return f"{login.user} {hmac.new(login.password.encode(), challenge, 'md5').hexdigest()}".encode()
-
-
-# What is said in answer: of a login, its first or second answer, and the challenge.
-MECHANISMS: Final[dict[str, Callable[[Login, int, bytes], bytes]]] = {
-    "PLAIN": lambda login, _, __: f"\0{login.user}\0{login.password}".encode(),  # RFC 4616 §2
-    "LOGIN": lambda login, number, _: (login.password if number else login.user).encode(),
-    "CRAM-MD5": lambda login, _, challenge: _cram_md5(login, challenge),
-    # The token is given as the password.
-    "XOAUTH2": lambda login, _, __: f"user={login.user}\1auth=Bearer {login.password}\1\1".encode(),
-    "OAUTHBEARER": lambda login, _, __: (
-        f"n,a={login.user},\1auth=Bearer {login.password}\1\1".encode()
-    ),  # RFC 7628 §3.1
-}
+def _is_ours(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    # Python 3.13 says of ::ffff:127.0.0.1 what it is, those before it do not.
+    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
 class Replay:
@@ -204,13 +166,13 @@ class Replay:
                 await self._take(step, since)
                 if self._is_over:
                     break
-        except (UpstreamError, OSError, TimeoutError) as error:
-            self._differ(f"  {_reason(error)}")
+        except UpstreamError as error:
+            self._differ(f"  {error}")
         except CannotReplay as error:
             return _complain(str(error))
         finally:
             await self._close()
-        print(self._result())
+        print(self._result(), flush=True)
         return DIFFERENT if self._differences else SAME
 
     def _result(self) -> str:
@@ -242,10 +204,10 @@ class Replay:
                 wait = self._timeout + (0.0 if self._speed is None else recorded / self._speed)
                 self._awaited -= 1
                 try:
-                    async with asyncio.timeout(wait):
+                    async with _patience(wait):
                         reply = await self._wire.reply()
-                except (UpstreamError, OSError, TimeoutError) as error:
-                    raise UpstreamError(f"{_reason(error)} (recorded: {step.lines[-1]})") from error
+                except UpstreamError as error:
+                    raise UpstreamError(f"{error} (recorded: {step.lines[-1]})") from error
                 self._compare(step, reply)
             case "tls":
                 await self._start_tls()
@@ -267,20 +229,20 @@ class Replay:
         self._unsent += octets
         if self._goes_on:
             return
-        self._wire.write(self._unsent)
-        self._unsent = b""
-        async with asyncio.timeout(self._timeout):
+        async with _patience(self._timeout):
+            self._wire.write(self._unsent)
+            self._unsent = b""
             await self._wire.drain()
 
     async def _start_tls(self) -> None:
         if self._wire.parser.has_unread:
             raise UpstreamError("the server said something before the TLS handshake")
-        try:
-            async with asyncio.timeout(self._timeout):
+        async with _patience(self._timeout):
+            try:
                 await self._wire.start_tls(self._maybe_context or ssl.create_default_context(), self._host)
-        except ssl.SSLError as error:
-            hint = " (see --ca and --insecure)" if isinstance(error, ssl.SSLCertVerificationError) else ""
-            raise CannotReplay(f"no TLS: {error}{hint}") from error
+            except ssl.SSLError as error:
+                hint = " (see --ca and --insecure)" if isinstance(error, ssl.SSLCertVerificationError) else ""
+                raise CannotReplay(f"no TLS: {error}{hint}") from error
         print("-: TLS")
 
     def _compare(self, step: Step, reply: Reply) -> None:
@@ -308,8 +270,21 @@ class Replay:
         print(visible(text), flush=True)
 
 
+@contextlib.asynccontextmanager
+async def _patience(seconds: float) -> AsyncIterator[None]:
+    """What goes wrong on the wire is ``UpstreamError``; an ``OSError`` of ours is that of the output."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except (OSError, TimeoutError) as error:
+        raise UpstreamError(_reason(error)) from error
+
+
 def _tls_context(options: argparse.Namespace) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.ca)
+    try:
+        context = ssl.create_default_context(cafile=options.ca)
+    except OSError as error:
+        raise CannotReplay(f"cannot use {options.ca}: {error.strerror}") from error
     if options.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
