@@ -79,3 +79,13 @@ def test_what_did_not_happen_is_not_among_what_fired(served: Served, open_page: 
     expect(dialog.locator(".fired li")).to_have_count(1)
     expect(dialog.locator(".fired")).to_contain_text("QUIT, rule 2: delay 0.001 s")
     dialog.get_by_role("button", name="End the faults").click()
+
+
+def test_a_scenario_that_is_written_outlives_a_look_at_the_choice(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Faults on purpose").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Ready scenarios").select_option("flaky")
+    dialog.get_by_label("Scenario in TOML").fill("[[rule]]\ndelay = 1")
+    dialog.get_by_label("Ready scenarios").select_option("")
+    expect(dialog.get_by_label("Scenario in TOML")).to_have_value("[[rule]]\ndelay = 1")

@@ -47,8 +47,9 @@ export async function showFaults() {
       "aria-label": "Ready scenarios",
       onchange: () => {
         const chosen = faults.ready.find(({ name }) => name === ready.value);
-        text.value = chosen?.toml ?? "";
-        about.textContent = chosen?.description ?? "";
+        if (!chosen) return; // who writes one goes on with what is there
+        text.value = chosen.toml;
+        about.textContent = chosen.description;
       },
     },
     h("option", { value: "" }, "Choose a ready scenario, or write one"),
