@@ -79,6 +79,14 @@ RIGHT = {
     ),
     "greylisting": (GREETING, *OFFER, *TLS, *GROUP[:3], "S: 450 4.2.1 Later", "C: RSET", "S: 250 2.0.0 OK", *QUIT),
     "a name of one's own": (GREETING, "C: EHLO [IPv6:2001:db8::1]", "S: 250 mx", "C: NOOP", "S: 250 2.0.0 OK", *QUIT),
+    "a login that is cancelled": (
+        *(GREETING, *OFFER, *TLS, "C: AUTH LOGIN", "S: 334 VXNlcm5hbWU6", "C: *", "S: 501 5.7.0 Cancelled"),
+        *(*GROUP, *CONTENT, *QUIT),
+    ),
+    "an address with quotation marks": (
+        *(GREETING, *OFFER, *TLS, 'C: MAIL FROM:<"a>\\"b"@sender.example> SIZE=1', "S: 250 2.1.0 OK", *QUIT),
+    ),
+    "a greeting that says no": ("S: 554 No mail here", *QUIT),
     "LMTP": (
         *(
             GREETING,
@@ -169,3 +177,60 @@ def test_a_reply_is_quoted_safely() -> None:
 
     assert "\x1b" not in text
     assert len(text) < 200
+
+
+def rules(*lines: str) -> set[str]:
+    return {one.rule for one in check(mail(), spoken(*lines)).findings if one.severity is not Severity.NOTICE}
+
+
+MAIL = ("C: MAIL FROM:<anna@sender.example>", "S: 250 OK")
+RCPT = ("C: RCPT TO:<bob@receiver.example>", "S: 250 OK")
+
+
+@pytest.mark.parametrize("greeting", ["S: 554 No mail here", "S: 421 Later"])
+def test_a_greeting_that_says_no_is_a_reply_too(greeting: str) -> None:
+    assert "reply-ignored" in rules(greeting, "C: EHLO mx.sender.example", "S: 503 No")
+
+
+def test_a_second_mail_does_not_refuse_the_first() -> None:
+    found = rules(*HELLO, *MAIL, *MAIL[:1], "S: 503 5.5.1 Not now", *RCPT, "C: DATA", *CONTENT, *QUIT)
+
+    assert found == {"out-of-order"}
+
+
+def test_data_without_any_recipient_is_out_of_order_and_ignores_nothing() -> None:
+    assert rules(*HELLO, *MAIL, "C: DATA", "S: 503 5.5.1 Say RCPT", *QUIT) == {"out-of-order"}
+
+
+def test_the_size_of_a_message_in_chunks_is_that_of_all_of_them() -> None:
+    chunks = [
+        *("C: BDAT 50", "-: 50 octets of mail data", "S: 250 OK"),
+        *("C: BDAT 50 LAST", "-: 50 octets of mail data", "S: 250 OK"),
+    ]
+    (text,) = texts(
+        spoken(*HELLO, "C: MAIL FROM:<a@sender.example> SIZE=99", "S: 250 OK", *RCPT, *chunks, *QUIT), "wrong-size"
+    )
+
+    assert "brought 100 octets" in text
+
+
+def test_a_password_before_starttls_was_in_the_clear() -> None:
+    assert "clear-password" in rules(GREETING, *OFFER, "C: AUTH PLAIN x", "S: 235 OK", *TLS, *QUIT)
+
+
+def test_a_command_with_a_bare_lf_is_found_and_blames_no_other() -> None:
+    session = spoken(*HELLO, *MAIL, "-: bare LF in a line", "S: 500 5.5.2 Lines must end with CRLF", *QUIT)
+
+    (found,) = check(mail(), session).findings
+    assert (found.rule, found.place) == ("not-understood", "command 3")
+    assert "Lines must end with CRLF" in found.text
+
+
+def test_a_fault_that_only_delays_does_not_excuse_what_the_server_says_by_itself() -> None:
+    assert "out-of-order" in rules(*HELLO, "C: DATA", "-: fault slow, one: delay 1 s", "S: 503 Say MAIL", *QUIT)
+
+
+def test_who_got_no_tls_cannot_take_leave() -> None:
+    session = spoken(GREETING, *OFFER, "C: STARTTLS", "S: 220 Go", "-: TLS failed: no shared cipher")
+
+    assert texts(session, "no-quit") == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from ehlo.report.dialogue import RIGHT, Dialogue, Exchange, spoken
 
 
@@ -56,10 +58,32 @@ def test_a_reply_is_refused_temporarily_or_for_good() -> None:
 
 
 def test_a_reply_that_the_server_was_told_to_give_is_a_fault() -> None:
-    assert only(spoken("S: 220 mx", "C: NOOP", "-: fault x, y: reply", "S: 450 No")).is_fault
+    assert only(spoken("S: 220 mx", "C: NOOP", "-: fault x, y: reply 450 No", "S: 450 No")).is_fault
     assert not only(spoken("S: 220 mx", "C: NOOP", "S: 450 No")).is_fault
 
 
-def test_a_handshake_is_tls() -> None:
-    assert spoken("S: 220 mx", "C: STARTTLS", "S: 220 Go", "-: TLS: TLSv1.3").has_tls
-    assert not RIGHT.has_tls
+def test_a_fault_that_only_delays_excuses_no_reply() -> None:
+    assert not only(spoken("S: 220 mx", "C: DATA", "-: fault x, y: delay 1 s", "S: 503 No")).is_fault
+
+
+def test_an_exchange_knows_whether_it_was_under_tls() -> None:
+    handshake = ("C: STARTTLS", "S: 220 Go", "-: TLS: TLSv1.3")
+
+    assert [one.has_tls for one in spoken("S: 220 mx", *handshake, "C: NOOP").exchanges] == [False, True]
+    assert only(spoken("-: TLS: TLSv1.3", "S: 220 mx", "C: NOOP")).has_tls
+    assert not any(one.has_tls for one in RIGHT.exchanges)
+
+
+def test_an_asterisk_cancels_a_challenge() -> None:
+    login = ("S: 220 mx", "C: AUTH LOGIN", "S: 334 ")
+
+    assert only(spoken(*login, "C: *", "S: 501 Cancelled")).is_cancelled
+    assert not only(spoken(*login, "C: x", "S: 501 What")).is_cancelled
+
+
+@pytest.mark.parametrize("note", ["bare LF in a line", "bare CR or NUL in a line", "a line of more than 512 octets"])
+def test_a_line_that_could_not_be_read_has_a_reply_of_its_own(note: str) -> None:
+    before, unread = spoken("S: 220 mx", "C: NOOP", "S: 250 OK", f"-: {note}", "S: 500 What").exchanges
+
+    assert before.code == "250"
+    assert (unread.command, unread.verb, unread.code, unread.place) == (note, "", "500", "command 2")

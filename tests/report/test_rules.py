@@ -191,7 +191,12 @@ OPENING = ("S: 220 mx", "C: EHLO a.example", "S: 250-mx", "S: 250 PIPELINING")
 RIGHT_DIALOGUES = {
     "the next message behind the content": (*MAIL_FROM, *GROUP, "S: 250 OK", "C! MAIL FROM:<a@a.example>", "S: 250 OK"),
     "DATA in a group whose recipient is refused": (*MAIL_FROM, GROUP[0], "S: 550 No", "C! DATA", "S: 503 No recipient"),
-    "a reply that is a fault": (*MAIL_FROM, "C: RCPT TO:<b@b.example>", "-: fault x, y: reply", "S: 501 5.1.3 Bad"),
+    "a reply that is a fault": (
+        *MAIL_FROM,
+        "C: RCPT TO:<b@b.example>",
+        "-: fault x, y: reply 501 5.1.3 Bad",
+        "S: 501 5.1.3 Bad",
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from ehlo.report.finding import Found, Rule, Severity, quoted
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _FULL_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 # RFC 5321 §4.1.1.2 and §4.1.1.3: no space on either side of the colon, and angle brackets around the path.
-_PATH = re.compile(r"(?:FROM|TO):<[^<>]*>(?: .*)?", re.IGNORECASE)
+_PATH = re.compile(r'(?:FROM|TO):<(?:"(?:[^"\\]|\\.)*"|[^<>"])*>(?: .*)?', re.IGNORECASE)
 _SIZE = re.compile(r"\bSIZE=([0-9]+)", re.IGNORECASE)
 _OCTETS = re.compile(r"([0-9]+) octets of mail data")
 _UNDOUBLED_DOT = "a dot at the beginning of a line was not doubled, and is lost"
@@ -84,7 +84,8 @@ def _out_of_order(dialogue: Dialogue) -> Iterator[Found]:
 
 def _bad_syntax(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.exchanges:
-        if one.code in _SYNTAX_CODES and not one.is_fault and one.verb not in {"EHLO", "HELP", "VRFY", "EXPN"}:
+        is_asked = one.verb in {"EHLO", "HELP", "VRFY", "EXPN"} or one.is_cancelled  # RFC 4954 §4 has 501 for that
+        if one.code in _SYNTAX_CODES and not (one.is_fault or is_asked):
             yield Found(
                 one.place, f"was not understood, and got {quoted(one.replies[-1])}: use what EHLO offers, in its syntax"
             )
@@ -100,19 +101,27 @@ def _path_syntax(dialogue: Dialogue) -> Iterator[Found]:
 
 
 def _reply_ignored(dialogue: Dialogue) -> Iterator[Found]:
-    may_go_on = True
-    accepted = 0
+    first, greeting = dialogue.exchanges[:1], dialogue.greeting
+    if first and greeting is not None and greeting.text[:1] in {"4", "5"}:
+        if first[0].verb != "QUIT" and not first[0].is_ahead:
+            yield Found(first[0].place, f"was sent although the server greeted with {quoted(greeting.text)}: say QUIT")
+        return  # whatever follows is refused
+    is_mail_refused = False
+    accepted = refused = 0
     for one in dialogue.exchanges:
-        if one.verb in {"DATA", "BDAT"} and not one.is_ahead and may_go_on and not accepted:
-            yield Found(
-                one.place, "was sent although no recipient had been accepted: give up after the last RCPT is refused"
-            )
-        elif one.verb in {"RCPT", "DATA", "BDAT"} and not one.is_ahead and not may_go_on:
-            yield Found(one.place, "was sent although MAIL had been refused: give up when it is")
-        if one.verb == "MAIL":
-            may_go_on, accepted = not one.is_refused, 0
-        elif one.verb == "RCPT" and not one.is_refused:
-            accepted += 1
+        if one.verb in {"RCPT", "DATA", "BDAT"} and not one.is_ahead:
+            if is_mail_refused:
+                yield Found(one.place, "was sent although MAIL had been refused: give up when it is")
+            elif one.verb != "RCPT" and refused and not accepted:
+                yield Found(
+                    one.place,
+                    "was sent although no recipient had been accepted: give up after the last RCPT is refused",
+                )
+        if one.verb == "MAIL" and one.code != "503":  # of a second MAIL: the first one stands
+            is_mail_refused, accepted, refused = one.is_refused, 0, 0
+        elif one.verb == "RCPT":
+            accepted += not one.is_refused
+            refused += one.is_refused
 
 
 def _goes_on_after_421(dialogue: Dialogue) -> Iterator[Found]:
@@ -148,13 +157,18 @@ def _no_pipelining_offered(dialogue: Dialogue) -> Iterator[Found]:
 
 def _no_quit(dialogue: Dialogue) -> Iterator[Found]:
     last = dialogue.exchanges[-1:]
-    if last and last[0].verb != "QUIT" and last[0].code != "421" and not last[0].is_fault:
+    if last and last[0].verb != "QUIT" and last[0].code != "421" and not _was_cut(last[0]):
         yield Found(last[0].place, "was the last command: say QUIT before you close")
+
+
+def _was_cut(one: Exchange) -> bool:
+    """Whether nobody could say anything any more."""
+    return any(note.startswith(("fault ", "TLS failed")) for note in one.notes)
 
 
 def _clear_password(dialogue: Dialogue) -> Iterator[Found]:
     for one in dialogue.of("AUTH"):
-        if not dialogue.has_tls and one.arg.split(" ")[0].upper() in _CLEAR_PASSWORDS:
+        if not (one.has_tls or one.is_cancelled) and one.arg.split(" ")[0].upper() in _CLEAR_PASSWORDS:
             yield Found(one.place, "sends a password that anybody on the way can read: say STARTTLS before")
 
 
@@ -166,17 +180,18 @@ def _starttls_unused(dialogue: Dialogue) -> Iterator[Found]:
 
 def _size(dialogue: Dialogue) -> Iterator[Found]:
     maybe_said: int | None = None
+    brought = 0
     for one in dialogue.exchanges:
         if one.verb == "MAIL":
             match = _SIZE.search(one.arg)
-            maybe_said = int(match[1]) if match is not None else None
-        for note in one.notes:
-            sent = _OCTETS.fullmatch(note)
-            if sent is not None and maybe_said is not None and int(sent[1]) > maybe_said:
-                yield Found(
-                    one.place,
-                    f"brought {sent[1]} octets, and MAIL had said SIZE={maybe_said}: count the octets as they are sent",
-                )
+            maybe_said, brought = int(match[1]) if match is not None else None, 0
+        before = brought
+        brought += sum(int(match[1]) for match in map(_OCTETS.fullmatch, one.notes) if match is not None)
+        if maybe_said is not None and before <= maybe_said < brought:
+            yield Found(
+                one.place,
+                f"brought {brought} octets, and MAIL had said SIZE={maybe_said}: count the octets as they are sent",
+            )
 
 
 def _undoubled_dot(dialogue: Dialogue) -> Iterator[Found]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
+
+# Notes: of a rule that made the server say no, as ``ehlo.inbox.faults`` writes them; one that only waits says no reply.
+_FAULT_REPLY = re.compile(r"fault .*: reply ", re.DOTALL)
+# Notes: of what came instead of a command.
+_UNREAD = re.compile(r"bare (?:LF|CR or NUL) in a line|a line of more than [0-9]+ octets")
 
 
 class Spoken(Protocol):
@@ -36,7 +42,8 @@ class Exchange(NamedTuple):
     """A command and the lines of its reply; ``number`` counts from 1.  Answers to a challenge belong to AUTH.
 
     ``is_ahead``: the client sent it before it had the reply to the one before.  ``notes`` are what happened in between:
-    TLS, mail data.
+    TLS, mail data.  ``has_tls``: TLS was on when it came.  ``is_cancelled``: the client gave up an AUTH.  A line that
+    the server could not read has no ``verb``; its ``command`` says why.
     """
 
     number: int
@@ -46,11 +53,13 @@ class Exchange(NamedTuple):
     replies: tuple[str, ...]
     notes: tuple[str, ...]
     is_ahead: bool
+    has_tls: bool
+    is_cancelled: bool
 
     @property
     def place(self) -> str:
         """For a finding."""
-        return f"command {self.number}, {self.verb[:20]}"
+        return f"command {self.number}, {self.verb[:20]}" if self.verb else f"command {self.number}"
 
     @property
     def code(self) -> str:
@@ -60,7 +69,7 @@ class Exchange(NamedTuple):
     @property
     def is_fault(self) -> bool:
         """Whether the server was told to answer so: then it says nothing of the client."""
-        return any(note.startswith("fault ") for note in self.notes)
+        return any(map(_FAULT_REPLY.match, self.notes))
 
     @property
     def is_refused(self) -> bool:
@@ -82,39 +91,57 @@ class Dialogue:
     @cached_property
     def exchanges(self) -> tuple[Exchange, ...]:
         """The dialogue as commands with their replies."""
-        groups: list[tuple[Spoken, list[str], list[str], bool]] = []
+        groups: list[_Group] = []
         replied_at = 0.0 if self.greeting is None else self.greeting.at
-        is_challenge = False
+        is_challenge = has_tls = False
         for line in self.lines:
-            if line.by == "C" and not is_challenge:
-                groups.append((line, [], [], line.at < replied_at))
+            is_unread = line.by == "-" and _UNREAD.match(line.text) is not None
+            has_tls = has_tls or (line.by == "-" and line.text.startswith("TLS:"))
+            if is_unread or (line.by == "C" and not is_challenge):
+                groups.append(_Group(line, line.at < replied_at, has_tls, is_unread))
+                is_challenge = False
             elif line.by == "S":
                 replied_at = line.at
-                is_challenge = line.text.startswith("334")
+                is_challenge = bool(groups) and line.text.startswith("334")
                 if groups:
-                    groups[-1][1].append(line.text)
+                    groups[-1].replies.append(line.text)
             elif line.by == "C":
                 is_challenge = False
+                groups[-1].answers.append(line.text)
             elif groups:
-                groups[-1][2].append(line.text)
-        return tuple(
-            _exchange(number, command.text, replies, notes, is_ahead=is_ahead)
-            for number, (command, replies, notes, is_ahead) in enumerate(groups, 1)
-        )
+                groups[-1].notes.append(line.text)
+        return tuple(group.exchange(number) for number, group in enumerate(groups, 1))
 
     def of(self, *verbs: str) -> list[Exchange]:
         """The exchanges of some verbs."""
         return [one for one in self.exchanges if one.verb in verbs]
 
-    @cached_property
-    def has_tls(self) -> bool:
-        """Whether TLS was on at some time."""
-        return any(line.by == "-" and line.text.startswith("TLS:") for line in self.lines)
 
+@dataclass
+class _Group:
+    """An exchange in the making."""
 
-def _exchange(number: int, command: str, replies: list[str], notes: list[str], *, is_ahead: bool) -> Exchange:
-    verb, _, arg = command.partition(" ")
-    return Exchange(number, command, verb.upper(), arg, tuple(replies), tuple(notes), is_ahead)
+    first: Spoken
+    is_ahead: bool
+    has_tls: bool
+    is_unread: bool
+    replies: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+
+    def exchange(self, number: int) -> Exchange:
+        verb, _, arg = ("", "", "") if self.is_unread else self.first.text.partition(" ")
+        return Exchange(
+            number,
+            self.first.text,
+            verb.upper(),
+            arg,
+            tuple(self.replies),
+            tuple(self.notes),
+            self.is_ahead,
+            self.has_tls,
+            is_cancelled="*" in self.answers,
+        )
 
 
 def spoken(*lines: str) -> Dialogue:
