@@ -154,3 +154,11 @@ def test_a_broken_signature_is_an_error_and_nothing_else(value: str) -> None:
     one = Mail(f"DKIM-Signature: {value}\r\n".encode() + mail().raw, "anna@sender.example")
 
     assert "dkim-invalid" in rules(one, zone())
+
+
+def test_who_says_not_from_whom_a_message_is_is_told_to() -> None:
+    found = authenticate(mail(), Zone(""), maybe_address=ADDRESS).findings
+
+    (text,) = [one.text for one in found if one.rule == "spf-none"]
+    assert "say from whom it is" in text
+    assert "publish" not in text

@@ -23,6 +23,7 @@ mail-c.example.org.     A 192.0.2.140
 65.2.0.192.in-addr.arpa PTR amy.example.com.
 _spf.example.org.       TXT "v=spf1 ip4:192.0.2.140 -all"
 bob._at.example.com     A 127.0.0.2
+no-mail.example         MX 0 .
 129.2.0.192.in-addr._spf.example.com A 127.0.0.2
 """
 
@@ -83,6 +84,14 @@ def result(record: str, address: str, mail_from: str = "bob@example.com") -> Res
         ("v=spf1 exists:%{x}.example -all", "192.0.2.1", Result.PERMERROR),
         ("v=spf1 include:example.com -all", "192.0.2.1", Result.PERMERROR),
         ("v=spf1 a:x.example a:y.example a:z.example -all", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 ip4:2001:db8::/32 -all", "2001:db8::1", Result.PERMERROR),
+        ("v=spf1 ip6:192.0.2.1 -all", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 ip4:192.0.2.0/255.255.255.0 -all", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 +all include", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 +all exists", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 all:example.com", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 +all redirect=", "192.0.2.1", Result.PERMERROR),
+        ("v=spf1 mx:no-mail.example -all", "192.0.2.1", Result.FAIL),
     ],
 )
 def test_a_record_gives_the_result_of_the_rfc(record: str, address: str, expected: Result) -> None:
@@ -101,6 +110,13 @@ def test_the_name_of_helo_stands_for_the_null_reverse_path() -> None:
     spf = check_spf("192.0.2.1", "", "client.example.com", zone)
 
     assert (spf.result, spf.domain) == (Result.PASS, "client.example.com")
+
+
+@pytest.mark.parametrize("domain", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"])
+def test_a_domain_of_other_letters_is_asked_for_as_dns_has_it(domain: str) -> None:
+    zone = Zone('bücher.example TXT "v=spf1 ip4:192.0.2.1 -all"')
+
+    assert check_spf("192.0.2.1", f"a@{domain}", "", zone).result is Result.PASS
 
 
 def test_terms_that_ask_dns_are_limited() -> None:
@@ -147,6 +163,20 @@ def test_the_steps_explain_the_result() -> None:
     )
 
 
+def test_a_name_that_is_too_long_loses_labels_on_its_left() -> None:
+    asked = []
+
+    class Noted:
+        def lookup(self, name: str, kind: Kind) -> list[str]:
+            asked.append(name)
+            return [f"v=spf1 exists:{'%{l}.' * 5}example.com -all"] if kind == "TXT" else []
+
+    label = "a" * 60
+    check_spf("192.0.2.1", f"{label}@example.com", "", Noted())
+
+    assert asked[1:] == [f"{label}.{label}.{label}.example.com"]
+
+
 @given(st.text(max_size=60), st.sampled_from(["192.0.2.1", "2001:db8::1"]))
 def test_no_record_breaks_the_check(terms: str, address: str) -> None:
     class Always:
@@ -171,3 +201,7 @@ def test_a_zone_joins_strings_and_skips_comments() -> None:
     zone = Zone('a.example. 300 IN TXT "v=spf1 " "-all" ; nobody\n; a comment\n')
 
     assert zone.lookup("A.example", "TXT") == ["v=spf1 -all"]
+
+
+def test_an_address_of_a_zone_may_be_written_in_any_way() -> None:
+    assert Zone("a.example AAAA 2001:DB8:0::1").lookup("a.example", "AAAA") == ["2001:db8::1"]

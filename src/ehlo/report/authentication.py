@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ehlo.report.dmarc import DMARC, check_dmarc
+from ehlo.report.dns import name_in_dns
 from ehlo.report.finding import Finding, Severity
 from ehlo.report.mailboxes import read_mailboxes
 from ehlo.report.signatures import DKIM, verify_signatures
@@ -82,11 +83,7 @@ def _author_domain(mail: Mail) -> str | None:
     domains = {mailbox.domain for one in mail.all("From") for mailbox in read_mailboxes(one.value).members}
     if len(mail.all("From")) != 1 or len(domains) != 1:
         return None
-    domain = domains.pop()
-    try:
-        return domain.encode("idna").decode() or None
-    except UnicodeError:  # no name that DNS could have
-        return domain
+    return name_in_dns(domains.pop()) or None
 
 
 def _about_dkim(mail: Mail, signatures: tuple[DKIM, ...]) -> Iterator[Finding]:
@@ -136,8 +133,12 @@ _SPF_MEANINGS = {
 def _about_spf(maybe_spf: SPF | None) -> Iterator[Finding]:
     if maybe_spf is not None and maybe_spf.result is not Result.PASS:
         severity, advice = _SPF_MEANINGS[maybe_spf.result]
+        if not maybe_spf.domain:
+            advice = "say from whom it is, or how the sender names itself"
         text = "; ".join((*maybe_spf.steps, advice))
-        yield Finding(f"spf-{maybe_spf.result}", severity, f"SPF of {maybe_spf.domain}", text, "RFC 7208 §2.6")
+        yield Finding(
+            f"spf-{maybe_spf.result}", severity, f"SPF of {maybe_spf.domain or 'nobody'}", text, "RFC 7208 §2.6"
+        )
 
 
 def _about_dmarc(maybe_dmarc: DMARC | None) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ def check_dmarc(author_domain: str, maybe_spf_domain: str | None, dkim_domains: 
         records = _walk(domain, resolver)
         maybe_policy = _policy_of(domain, records)
         if maybe_policy is None:
-            return DMARC(None, domain, None, "none", (f"neither {domain} nor a domain above it has a DMARC record",))
+            return DMARC(None, domain, None, "none", (_why_none(domain, resolver),))
         if not (maybe_policy.is_valid or maybe_policy.wants_reports):
             step = f"the record at _dmarc.{maybe_policy.domain} does not ask for none, quarantine or reject"
             return DMARC(None, domain, maybe_policy, "none", (step,))
@@ -116,6 +116,14 @@ def _record(domain: str, resolver: Resolver) -> Policy | None:
         if (tags := _tags(text)).get("v") == "DMARC1" and text.replace(" ", "").startswith("v=DMARC1")
     ]
     return Policy(domain, found[0]) if len(found) == 1 else None  # several are none (§4.10)
+
+
+def _why_none(domain: str, resolver: Resolver) -> str:
+    if resolver.lookup(f"_dmarc.{domain}", "TXT"):
+        return (
+            f"what stands at _dmarc.{domain} counts as no record, since one has to begin with v=DMARC1; and be the only"
+        )
+    return f"neither {domain} nor a domain above it has a DMARC record"
 
 
 def _tags(text: str) -> dict[str, str]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import ipaddress
 import time
 from typing import Literal, Protocol
+from unicodedata import normalize
 
 Kind = Literal["A", "AAAA", "MX", "PTR", "TXT"]
 
 SECONDS = 5.0
+NAME_LIMIT = 253
+"""Characters of a name (RFC 1035 §2.3.4, written with dots)."""
 
 
 class DNSFailure(Exception):
@@ -49,13 +52,13 @@ class Zone:
                 raise ValueError(f"line {number} is no record of type A, AAAA, MX, PTR or TXT")
             kind = rest[0].upper()
             data = "".join(rest[1:]) if kind == "TXT" else rest[-1].rstrip(".")
-            if kind in {"A", "AAAA"} and not _is_address(data, 4 if kind == "A" else 6):
-                raise ValueError(f"line {number} has no IPv{4 if kind == 'A' else 6} address")
-            self._records.setdefault((_name(name), kind), []).append(data)
+            if kind in {"A", "AAAA"}:
+                data = _address(data, 4 if kind == "A" else 6, number)
+            self._records.setdefault((name_in_dns(name), kind), []).append(data)
 
     def lookup(self, name: str, kind: Kind) -> list[str]:
         """See ``Resolver``."""
-        return self._records.get((_name(name), kind), [])
+        return self._records.get((name_in_dns(name), kind), [])
 
 
 class SystemResolver:
@@ -108,15 +111,28 @@ class Hurried:
         return self._resolver.lookup(name, kind)
 
 
-def _is_address(text: str, version: int) -> bool:
+def name_in_dns(domain: str) -> str:
+    """A domain as DNS has it: in lower case, and in A-labels (RFC 5890 §2.3.2.1) where it has other letters."""
+    name = domain.rstrip(".").lower()
+    if name.isascii() or len(name) > NAME_LIMIT:
+        return name
+    # Not by the codec "idna", whose version of 2003 takes "ß" for "ss".
+    return ".".join(map(_a_label, normalize("NFC", name).split(".")))
+
+
+def _a_label(label: str) -> str:
+    return label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
+
+
+def _address(text: str, version: int, number: int) -> str:
+    """As a resolver writes it; ``ValueError`` if it is none."""
     try:
-        return ipaddress.ip_address(text).version == version
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
-
-
-def _name(name: str) -> str:
-    return name.rstrip(".").lower()
+        address = None
+    if address is None or address.version != version:
+        raise ValueError(f"line {number} has no IPv{version} address")
+    return str(address)
 
 
 def _words(line: str) -> list[str]:

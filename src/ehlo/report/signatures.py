@@ -56,11 +56,12 @@ def _verify(mail: Mail, number: int, resolver: Resolver) -> DKIM:
         keys[:] = resolver.lookup(name.decode("ascii", "replace"), "TXT")
         return keys[0].encode() if keys else None
 
+    where = f"{selector}._domainkey.{domain}"
     try:
         verifier = dkim.DKIM(mail.raw, minkey=WEAK_KEY)
         is_valid = verifier.verify(idx=number, dnsfunc=ask)
         key_size = int(verifier.keysize or 0)
-        result, reason = ("pass", "") if is_valid else _why_not(f"{selector}._domainkey.{domain}", keys, key_size)
+        result, reason = ("pass", "") if is_valid else _why_not(where, keys, key_size)
     except DNSFailure as error:
         result, reason = "temperror", f"DNS failed: {error}: check again later"
     except dkim.NaClNotFoundError:
@@ -69,8 +70,25 @@ def _verify(mail: Mail, number: int, resolver: Resolver) -> DKIM:
         result, reason = _plainly(str(error))
     except (ValueError, LookupError):  # of base64 and of i= in places where dkimpy does not look before
         result, reason = "permerror", "the values of b=, bh= or i= cannot be read: correct what makes the signature"
+    forbidden = _forbidden(tags, _tags(keys[0]), where) if keys else ""
+    if forbidden:
+        result, reason = "permerror", forbidden
     is_rsa = tags.get("a", "").startswith("rsa")
     return DKIM(domain, selector, result, reason, signed, "l" in tags, key_size if is_rsa else 0)
+
+
+def _forbidden(tags: dict[str, str], key: dict[str, str], where: str) -> str:
+    """Why this signature by this key counts for nothing even where it fits, which dkimpy does not ask; "" if it may."""
+    if tags.get("a") == "rsa-sha1":
+        return "is made with SHA-1, which verifies nothing any more (RFC 8301 §3.1): sign with rsa-sha256"
+    if "h" in key and "sha256" not in key["h"].split(":"):  # RFC 6376 §3.6.1, as are the others
+        return f"the key at {where} is not for SHA-256: take its h= out"
+    if "s" in key and not {"*", "email"} & set(key["s"].split(":")):
+        return f"the key at {where} is not for mail: take its s= out"
+    is_strict = "s" in key.get("t", "").split(":")
+    if is_strict and tags.get("i", "@").rpartition("@")[2].lower() not in {"", tags.get("d", "").lower()}:
+        return f"the key at {where} has t=s, and i= names another domain than d=: take one of them out"
+    return ""
 
 
 def _why_not(name: str, keys: list[str], key_size: int) -> tuple[str, str]:
@@ -88,6 +106,8 @@ def _plainly(problem: str) -> tuple[str, str]:
     """In other words than those of dkimpy, which shows octets as Python writes them, and only them for a broken tag."""
     if problem.startswith("body hash mismatch"):
         return "fail", "the body was changed after it was signed: sign last"
+    if problem.startswith("x= value is past"):
+        return "permerror", "it has expired by its x=: sign again, or with a later x="
     plain = _PYTHON_ESCAPE.sub(" ", _PYTHON_OCTETS.sub(r"\g<text>", problem))
     if _PYTHON_OCTETS.fullmatch(problem):
         plain = f"'{plain[:60].strip()}' is not written as tag=value, or stands twice"

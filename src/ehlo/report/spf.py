@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ehlo.report.dns import DNSFailure, Kind, Resolver
+from ehlo.report.dns import NAME_LIMIT, DNSFailure, Kind, Resolver, name_in_dns
 
 LOOKUP_LIMIT = 10
 """Terms that ask DNS in one check (RFC 7208 §4.6.4)."""
@@ -32,6 +32,7 @@ _MECHANISM = re.compile(
 _NETWORKS = frozenset({"ip4", "ip6"})
 _NAMES = frozenset({"all", "include", "a", "mx", "ptr", "exists"}) | _NETWORKS
 _CIDR = re.compile(r"(?:/(?P<four>[0-9]{1,2}))?(?://(?P<six>[0-9]{1,3}))?")
+_LENGTH = re.compile(r"[0-9]{0,3}")
 # §7.1: macro-expand = "%{" macro-letter transformers *delimiter "}" / "%%" / "%_" / "%-"
 _MACRO = re.compile(
     r"%(?:\{(?P<letter>[slodiphcrtvSLODIPHCRTV])(?P<digits>[0-9]*)(?P<reverse>r?)(?P<delimiters>[.+,/_=-]*)\}|(?P<escape>[%_-]))"
@@ -78,6 +79,8 @@ def _parse(record: str, domain: str) -> tuple[list[re.Match[str]], str]:
         name = modifier["name"].lower()
         if name in modifiers and name in {"redirect", "exp"}:
             raise _Broken(f"{name}= stands twice in the record of {domain}")
+        if name == "redirect" and not modifier["value"]:
+            raise _Broken(f"redirect= in the record of {domain} names no domain")
         modifiers[name] = modifier["value"]
     return mechanisms, modifiers.get("redirect", "")
 
@@ -93,16 +96,23 @@ def _mechanism(term: str, domain: str) -> re.Match[str]:
         _network(match)
     elif name in {"a", "mx"}:
         _cidr(match["cidr"] or "")
+    elif match["cidr"] or (name == "all" and match["target"]):
+        raise _Broken(f"{term!a} in the record of {domain} has too much behind its name")
+    if name in {"include", "exists"} and not match["target"]:
+        raise _Broken(f"{term!a} in the record of {domain} names no domain")
     return match
 
 
 def _network(mechanism: re.Match[str]) -> Network:
     """§5.6."""
     text = mechanism.group().partition(":")[2]
+    make = ipaddress.IPv4Network if mechanism["name"].lower() == "ip4" else ipaddress.IPv6Network
     try:
-        return ipaddress.ip_network(text, strict=False)
+        if not _LENGTH.fullmatch(text.partition("/")[2]):  # Python takes netmasks too
+            raise ValueError
+        return make(text, strict=False)
     except ValueError:
-        raise _Broken(f"{text!a} is no network") from None
+        raise _Broken(f"{mechanism.group()!a} names no network of {make.__name__[:4]}") from None
 
 
 def _cidr(text: str) -> re.Match[str]:
@@ -176,7 +186,7 @@ class _Check:
         return self.is_among(self.addresses(name), cidr)
 
     def _matches_mx(self, name: str, cidr: str) -> bool:
-        hosts = self.ask(name, "MX")
+        hosts = list(filter(None, self.ask(name, "MX")))  # RFC 7505: of "." there is no host
         if len(hosts) > MX_LIMIT:
             raise _Broken(f"{name} has more than {MX_LIMIT} MX records")
         return any(self.is_among(self.addresses(host), cidr) for host in hosts)
@@ -212,7 +222,7 @@ class _Check:
 
     def ask(self, name: str, kind: Kind) -> list[str]:
         """Ask, and count the questions without an answer."""
-        if not name or len(name) > 253 or any(len(label) > 63 for label in name.split(".")):
+        if not name or len(name) > NAME_LIMIT or any(len(label) > 63 for label in name.split(".")):
             raise _Broken(f"{name!a} is no domain")
         found = self.resolver.lookup(name, kind)
         if not found and kind != "TXT":
@@ -225,7 +235,10 @@ class _Check:
         """§7: the macros of a domain-spec."""
         if "%" in _MACRO.sub("", text):
             raise _Broken(f"{text!a} has a macro that is none")
-        return _MACRO.sub(lambda match: self._macro(match, domain), text)
+        expanded = _MACRO.sub(lambda match: self._macro(match, domain), text)
+        while len(expanded) > NAME_LIMIT and "." in expanded:  # §7.3
+            expanded = expanded.partition(".")[2]
+        return expanded
 
     def _macro(self, match: re.Match[str], domain: str) -> str:
         if match["escape"]:
@@ -255,7 +268,7 @@ class _Check:
 def check_spf(address: str, mail_from: str, helo: str, resolver: Resolver) -> SPF:
     """Check who sends.  ``mail_from`` "" is the null reverse-path, for which the HELO name stands (RFC 7208 §2.4)."""
     sender = mail_from if "@" in mail_from else f"postmaster@{helo}"
-    domain = sender.rpartition("@")[2].rstrip(".").lower()
+    domain = name_in_dns(sender.rpartition("@")[2])
     client = ipaddress.ip_address(address)
     maybe_mapped = client.ipv4_mapped if client.version == 6 else None
     check = _Check(maybe_mapped or client, sender, helo, resolver)
