@@ -78,6 +78,30 @@ def test_who_vouches_for_it_is_asked_of_a_zone(run: Run) -> None:
     assert rules == ["spf-fail", "dmarc-fail", "dkim-none"]
 
 
+def test_a_file_with_the_line_ends_of_a_system_is_right(run: Run) -> None:
+    assert run(mail().raw.replace(b"\r\n", b"\n"))[0] == 0
+
+
+def test_a_line_end_among_others_is_not(run: Run) -> None:
+    assert "error bare-lf (line 1)" in run(mail().raw.replace(b"\r\n", b"\n", 1))[1]
+
+
+def test_whoever_says_from_whom_it_is_has_not_said_all_of_mail(run: Run) -> None:
+    letters = mail("Grüße\n", content_transfer_encoding="8bit")
+    assert "8bit" not in run(letters.raw, "--zone=ZONE", "--from=anna@sender.example")[1]
+
+
+def test_what_vouching_finds_may_be_left_out_too(run: Run) -> None:
+    assert run(mail().raw, "--zone=ZONE", "--ignore=dkim-none", "--ignore=dmarc-fail")[:2] == (0, "nothing was found\n")
+
+
+def test_a_file_that_is_no_zone_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"\x7fELF\xd0 here\n")
+    status, _, errors = run(mail().raw, f"--zone={tmp_path / 'bad'}")
+    assert status == 2
+    assert "bad: line 1 is no record" in errors
+
+
 def test_an_address_needs_somebody_to_be_asked(run: Run) -> None:
     assert run(mail().raw, "--address=192.0.2.2")[0] == 2
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ehlo.cli import terminal
@@ -82,20 +81,26 @@ def _report(options: argparse.Namespace) -> Report:
     from ehlo.report import Mail, check  # noqa: PLC0415
     from ehlo.report.authentication import authenticate  # noqa: PLC0415
 
-    mail = Mail(read_file(options.file), options.sender)
-    report = check(mail).without(options.ignore)
+    raw = read_file(options.file)
+    if b"\r\n" not in raw:  # of SMTP there would be one at the end: these are the line ends of a system that has LF
+        raw = raw.replace(b"\n", b"\r\n")
+    report = check(Mail(raw))  # without the reverse-path: nobody knows what else MAIL will say
     maybe_resolver = _resolver(options)
-    if maybe_resolver is None:
-        return report
-    found = authenticate(mail, maybe_resolver, maybe_address=options.address, helo=options.helo)
-    return report.joined(found.findings)
+    if maybe_resolver is not None:
+        mail = Mail(raw, options.sender)
+        found = authenticate(mail, maybe_resolver, maybe_address=options.address, helo=options.helo)
+        report = report.joined(found.findings)
+    return report.without(options.ignore)
 
 
 def _resolver(options: argparse.Namespace) -> Resolver | None:
     from ehlo.report.dns import SystemResolver, Zone  # noqa: PLC0415
 
     if options.zone is not None:
-        return Zone(Path(options.zone).read_text(encoding="utf-8"))
+        try:
+            return Zone(read_file(options.zone).decode("utf-8", "replace"))
+        except ValueError as error:
+            raise ValueError(f"{options.zone}: {error}") from error
     return SystemResolver() if options.dns else None
 
 
