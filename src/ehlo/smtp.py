@@ -32,6 +32,7 @@ from ehlo.net.tls import tls_info
 from ehlo.protocol.address import is_helo_name, parse_forward_path, parse_reverse_path, split_mailbox
 from ehlo.protocol.parameters import (
     NO_MAIL_PARAMETERS,
+    NO_RECIPIENT_PARAMETERS,
     ByMode,
     MailParameters,
     parse_mail_parameters,
@@ -140,11 +141,13 @@ class SMTP(Authentication, Reception, Proxied):
             self._stats.limit_mail += 1
             raise Goodbye("over mail_limit", text="Too many messages in one session")
         mailbox, said = parse_reverse_path(arg or "", local_part_limit=settings.local_part_limit)
-        options = split_parameters(said) if said else []
-        parameters = parse_mail_parameters(
-            options, offered=self._offered, ignored=settings.ignore_parameters, passed=settings.pass_parameters
-        )
-        if parameters is not NO_MAIL_PARAMETERS:
+        options: list[str] = []
+        parameters = NO_MAIL_PARAMETERS
+        if said:
+            options = split_parameters(said)
+            parameters = parse_mail_parameters(
+                options, offered=self._offered, ignored=settings.ignore_parameters, passed=settings.pass_parameters
+            )
             self._check_promises(parameters)
         if not mailbox.isascii() and not parameters.smtputf8:
             raise AddressNeedsUTF8
@@ -195,10 +198,13 @@ class SMTP(Authentication, Reception, Proxied):
             self._stats.limit_recipient += 1
             raise TooManyRecipients
         mailbox, said = parse_forward_path(arg or "", local_part_limit=settings.local_part_limit)
-        options = split_parameters(said) if said else []
-        parameters = parse_rcpt_parameters(
-            options, offered=self._offered, ignored=settings.ignore_parameters, passed=settings.pass_parameters
-        )
+        options: list[str] = []
+        parameters = NO_RECIPIENT_PARAMETERS
+        if said:
+            options = split_parameters(said)
+            parameters = parse_rcpt_parameters(
+                options, offered=self._offered, ignored=settings.ignore_parameters, passed=settings.pass_parameters
+            )
         if not envelope.smtp_utf8 and not (arg or "").isascii():
             raise AddressNeedsUTF8  # the path, or ORCPT (RFC 6533 §3)
         if settings.recipient_domain_limit is not None:
