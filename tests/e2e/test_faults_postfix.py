@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,8 +32,9 @@ __all__ = ["postfix", "started_postfix"]
 async def test_what_is_refused_bounces(postfix: Postfix, scenario: str, recipient: str, said: str) -> None:
     recorder, faults = Recorder(), Faults()
     faults.set(scenario)
-    async with serve(FaultHandler(recorder, faults), sockets=listening(postfix, "smtp"), hostname="mx.test"):
-        log = await relay(postfix, recipient, sender="")
+    with closing(faults):
+        async with serve(FaultHandler(recorder, faults), sockets=listening(postfix, "smtp"), hostname="mx.test"):
+            log = await relay(postfix, recipient, sender="")
     assert re.search(rf"to=<{recipient}>.* status=bounced .*said: {re.escape(said)}", log)
     assert recorder.envelopes == []
     assert faults.log.count == 1

@@ -217,6 +217,17 @@ async def test_a_message_in_chunks_is_asked_about_at_its_first() -> None:
     assert fixture.contents == [b"hi\r\n"]
 
 
+async def test_chunks_behind_a_refused_one_are_not_the_first_of_another_message() -> None:
+    fixture = Fixture({"verb": "BDAT", "attempt": "1-2", "reply": "451 4.3.0 Come again"})
+    async with fixture.talk() as client:
+        for expected in ("451", "451", "250"):
+            await client.begin()
+            await client.feed(b"BDAT 2\r\nhiBDAT 2 LAST\r\n\r\n")
+            first, second = await client.hear(), await client.hear()
+            assert (first[:3], second[:3]) == (expected, "250" if expected == "250" else "503")
+    assert fixture.faults.log.count == 2
+
+
 async def test_what_a_refused_command_announced_is_not_done_at_a_later_one() -> None:
     fixture = Fixture({"stall_after": 0, "disconnect": "reset"}, {"hide": "SIZE"})
     async with fixture.talk(is_greeted=False) as client:

@@ -74,6 +74,10 @@ class Faults:
         """No faults any more."""
         self._matchers.pop(port, None)
 
+    def clear_all(self) -> None:
+        """None anywhere, as when the server stops: what a rule holds up does not hold it up."""
+        self._matchers.clear()
+
     def scenario(self, port: int | None = None) -> Scenario | None:
         """What is in force there."""
         matchers = self._matchers.get(port)
@@ -132,7 +136,8 @@ class FaultHandler:
         self, server: SMTP, session: Session, envelope: Envelope, verb: str, arg: str | None
     ) -> Status | None:
         """Faults of a command."""
-        if not (verb == "BDAT" and envelope.is_chunked):
+        # What follows a chunk that was refused is without a transaction, and of the same message.
+        if not (verb == "BDAT" and (envelope.is_chunked or envelope.mail_from is None)):
             # What an earlier command announced came to nothing, if it is there still.
             self._forget(session.id)
             if self._faults.matcher(port_of(server)) is not None:
