@@ -128,8 +128,7 @@ class InboxServer:
             bare_newlines=BareNewlines.KEEP,
         )
         self.faults = Faults()
-        if faults is not None:
-            self.faults.set(faults)
+        self._maybe_faults = faults
         self._handler = FaultHandler(self.catcher if wrap is None else wrap(self.catcher), self.faults, note=_note)
         self._smtp, self._smtps, self._web_address = smtp, smtps, web
         self._web_tls = web_tls
@@ -251,6 +250,8 @@ class InboxServer:
             raise RuntimeError("the server is running")
         self._stopped = asyncio.Event()
         self._is_stopping = False
+        if self._maybe_faults is not None:
+            self.faults.set(self._maybe_faults)
         try:
             await self._start()
         except BaseException:
@@ -293,6 +294,7 @@ class InboxServer:
             return
         self._is_stopping = True
         self._grace = grace
+        self.faults.clear_all()
         try:
             await self._stack.aclose()
         finally:

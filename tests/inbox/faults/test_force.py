@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import smtplib
 import subprocess
 from typing import TYPE_CHECKING
 
 from ehlo.inbox import Inbox
-from ehlo.inbox.faults import Faults, FaultsInForce
+from ehlo.inbox.faults import Faults, FaultsInForce, scenario_of
 from ehlo.inbox.faults.record import LIMIT
+from ehlo.inbox.server import InboxServer
+from ehlo.inbox.store import Store
+from ehlo.net.serve import GRACE
+from tests.inbox.web.support import until
 
 if TYPE_CHECKING:
     import pytest
@@ -108,3 +113,20 @@ def test_the_search_for_regular_expressions_ends_with_the_server(monkeypatch: py
 def noop_with_ehlo(inbox: Inbox) -> None:
     with smtplib.SMTP(inbox.host, inbox.port, "a.example", timeout=10) as client:
         client.ehlo()
+
+
+async def test_a_server_stops_though_a_rule_holds_up_a_session_and_starts_with_the_rule_again() -> None:
+    scenario = scenario_of({"rule": [{"verb": "NOOP", "delay": 300}]})
+    with Store() as store:
+        server = InboxServer(store, smtp=("127.0.0.1", 0), web=None, is_indexed=False, faults=scenario)
+        for _ in range(2):
+            server.faults.log.clear()
+            await server.start()
+            reader, writer = await asyncio.open_connection(*server.addresses[0])
+            await reader.readline()
+            writer.write(b"NOOP\r\n")
+            await until(lambda: server.faults.log.count == 1)
+            async with asyncio.timeout(GRACE / 2):
+                await server.stop()
+            writer.close()
+            await writer.wait_closed()
