@@ -91,6 +91,9 @@ _FAMILY = re.compile(
     r"cs[a-z][a-z0-9]{2,}|isoir\d{1,3}|iso646[a-z0-9]{2,12}|(?:ibm|cp|ccsid)\d{3,5}|ebcdic[a-z0-9]{2,}"
 )
 
+# RFC 2978 §2.3:  mime-charset-chars, without the apostrophes that some put around a name
+_NAME = re.compile(r"[A-Za-z0-9!#$%&+^_`{}~.:()-]+")
+
 
 @functools.lru_cache(maxsize=100)
 def maybe_codec(name: str) -> str | None:
@@ -111,7 +114,8 @@ def is_charset(name: str) -> bool:
 def is_known(name: str) -> bool:
     """Whether a character set has this name, be there a codec for it or not."""
     letters = _letters(name)
-    return is_charset(name) or letters in _REGISTERED or _FAMILY.fullmatch(letters) is not None
+    is_name = is_charset(name) or letters in _REGISTERED or _FAMILY.fullmatch(letters) is not None
+    return is_name and _NAME.fullmatch(name) is not None
 
 
 def _letters(name: str) -> str:

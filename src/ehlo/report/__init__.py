@@ -7,7 +7,8 @@ except for DKIM and for asking DNS.
     examples    right messages to make examples from
     octets      lines and octets              header      fields
     dates       when it was written           addresses   fields with mailboxes
-    mime        parts, encodings, file names  lists       how to leave a list
+    mime        the tree of parts             encodings   transfer encodings, character sets
+    files       attachments and images        lists       how to leave a list
     html        links, images, what readers take out
     markup      HTML and CSS as the rules look at them
     features    what a document uses, and which mail clients lack it

@@ -83,8 +83,10 @@ def _unquoted_name(mail: Mail) -> Iterator[Found]:
 
 def _dot_in_name(mail: Mail) -> Iterator[Found]:
     for one, mailboxes in _lists(mail):
-        for mailbox in mailboxes.members:
-            if "." in _SET_APART.sub("", mailbox.name):
+        for number, mailbox in enumerate(mailboxes.members):
+            name = _SET_APART.sub("", mailbox.name)
+            has_advice = _SPECIAL.search(name) or (number and _is_half(mailboxes, number - 1))  # of unquoted-name
+            if "." in name and not has_advice:
                 yield Found(one.place, f"has the name {quoted(mailbox.name)}: put a name with a dot in quotation marks")
 
 
@@ -98,9 +100,16 @@ def _gap(mail: Mail) -> Iterator[Found]:
 
 
 def _several_authors(mail: Mail) -> Iterator[Found]:
-    one = mail.first("From")
-    if one is not None and len(read_mailboxes(one.value).members) > 1 and mail.first("Sender") is None:
-        yield Found(one.place, "names several authors: name in a Sender field the one who sends it")
+    for author, sender in (("From", "Sender"), ("Resent-From", "Resent-Sender")):
+        one = mail.first(author)
+        if one is not None and len(read_mailboxes(one.value).members) > 1 and mail.first(sender) is None:
+            yield Found(one.place, f"names several authors: name in a {sender} field the one who sends it")
+
+
+def _several_senders(mail: Mail) -> Iterator[Found]:
+    for one, mailboxes in _lists(mail, ("Sender", "Resent-Sender")):
+        if len(mailboxes.members) > 1:
+            yield Found(one.place, "names several, and one sent it: name that one")
 
 
 def _bcc(mail: Mail) -> Iterator[Found]:
@@ -159,10 +168,19 @@ RULES: tuple[Rule[Mail], ...] = (
         "no-sender",
         Severity.ERROR,
         "Several authors have a Sender",
-        "RFC 5322 §3.6.2",
+        "RFC 5322 §3.6.2, §3.6.6",
         _several_authors,
         mail(),
         mail(**{"from": "a@sender.example, b@sender.example"}),
+    ),
+    Rule(
+        "several-senders",
+        Severity.ERROR,
+        "A Sender is one",
+        "RFC 5322 §3.6.2, §3.6.6",
+        _several_senders,
+        added("Sender: carl@sender.example"),
+        added("Sender: carl@sender.example, dora@sender.example"),
     ),
     Rule(
         "bcc-left-in",

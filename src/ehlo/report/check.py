@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ehlo.report import addresses, commands, dates, header, html, lists, mime, octets
+from ehlo.report import addresses, commands, dates, encodings, files, header, html, lists, mime, octets
 from ehlo.report.authentication import AUTHENTICATION_NAMES
 from ehlo.report.finding import Finding, Rule, Severity
 
-MAIL_RULES = (*octets.RULES, *header.RULES, *dates.RULES, *addresses.RULES, *mime.RULES, *html.RULES, *lists.RULES)
+_TABLES = (octets, header, dates, addresses, mime, encodings, files, html, lists)
+MAIL_RULES: tuple[Rule[Mail], ...] = tuple(rule for table in _TABLES for rule in table.RULES)
 DIALOGUE_RULES = commands.RULES
 RULES: tuple[Rule[Any], ...] = (*MAIL_RULES, *DIALOGUE_RULES)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import email.errors
-import email.header
+import binascii
 import re
 from collections.abc import Iterator
 
-from ehlo.mime.charsets import is_known
+from ehlo.mime.charsets import is_known, maybe_codec
 from ehlo.report.examples import HEAD, added, crlf, mail
 from ehlo.report.finding import Found, Rule, Severity, quoted
 from ehlo.report.mail import Mail
@@ -24,9 +23,14 @@ _MESSAGE_ID = re.compile(r"<[^\s<>@]+@(?:\[[^\[\]\s]+\]|[^\s<>@]+)>")
 # RFC 5322 §3.2.2, without nesting
 _COMMENT = re.compile(r"\([^()]*\)")
 # RFC 2047 §2: encoded-word = "=?" charset "?" encoding "?" encoded-text "?="
+# Here there may be white space in the text, to be told so.
 _ENCODED_WORD = re.compile(r"=\?(?P<charset>[^?\s]*)\?(?P<encoding>[^?\s]*)\?(?P<text>[^?]*)\?=")
 _ENCODED_WORD_LIMIT = 75
 _LOOKS_ENCODED = re.compile(r"=\?[^?\s]+\?[bqBQ]\?")
+# RFC 2047 §5: what may stand beside an encoded word; without the quotation marks of another rule
+_MARKS_BEFORE, _MARKS_BEHIND = frozenset(' \t(,;<"'), frozenset(' \t),;<>"')
+# RFC 2047 §4.2 (1)
+_BAD_QUOTED = re.compile(r"=(?![0-9A-Fa-f]{2})")
 
 
 def _no_date(mail: Mail) -> Iterator[Found]:
@@ -57,6 +61,13 @@ def _no_recipient(mail: Mail) -> Iterator[Found]:
         yield Found("header", "there is neither To nor Cc: name a recipient, or write To: undisclosed-recipients:;")
 
 
+def _resent(mail: Mail) -> Iterator[Found]:
+    resent = [one for one in mail.fields if one.name.lower().startswith("resent-")]
+    for name in ("Resent-From", "Resent-Date"):
+        if resent and mail.first(name) is None:
+            yield Found(resent[0].place, f"is of a message that was sent again, without {name}: add that")
+
+
 def _doubled(mail: Mail) -> Iterator[Found]:
     for name in _ONCE:
         for again in mail.all(name)[1:]:
@@ -67,6 +78,9 @@ def _bad_message_id(mail: Mail) -> Iterator[Found]:
     for one in mail.all("Message-ID"):
         if not _MESSAGE_ID.fullmatch(_COMMENT.sub("", one.value).strip()):
             yield Found(one.place, f"is {quoted(one.value)}: write it as <unique@your.domain>")
+    for one in (*mail.all("In-Reply-To"), *mail.all("References")):
+        if _MESSAGE_ID.sub("", _COMMENT.sub("", one.value)).strip() or "<" not in one.value:
+            yield Found(one.place, f"is {quoted(one.value)}: write each as <unique@your.domain>, and nothing else")
 
 
 def _stray_lines(mail: Mail) -> Iterator[Found]:
@@ -93,20 +107,46 @@ def _blank_continuation(mail: Mail) -> Iterator[Found]:
 def _bad_encoded_word(mail: Mail) -> Iterator[Found]:
     for one in mail.fields:
         for word in _ENCODED_WORD.finditer(one.value):
-            try:
-                email.header.decode_header(word.group())
-                is_readable = is_known(word["charset"].partition("*")[0])
-            except (email.errors.HeaderParseError, ValueError):
-                is_readable = False
-            if not is_readable:
-                yield Found(one.place, f"has {quoted(word.group())}, which cannot be decoded: encode it anew, in UTF-8")
-            elif word["encoding"].upper() not in {"B", "Q"}:
-                yield Found(one.place, f"has {quoted(word.group())}, whose encoding nobody knows: write B or Q")
-            elif len(word.group()) > _ENCODED_WORD_LIMIT:
-                yield Found(
-                    one.place,
-                    f"has an encoded word of {len(word.group())} characters: part it into words of at most 75",
-                )
+            maybe_problem = _problem_of_word(word)
+            if maybe_problem is not None:
+                yield Found(one.place, f"has {quoted(word.group())}, {maybe_problem}")
+        if _LOOKS_ENCODED.search(_ENCODED_WORD.sub("", one.value)):
+            yield Found(one.place, "begins an encoded word and does not end it: end it with ?=, and write =3F for a ?")
+
+
+def _problem_of_word(word: re.Match[str]) -> str | None:
+    if word["encoding"].upper() not in {"B", "Q"}:
+        return "whose encoding nobody knows: write B or Q"
+    if any(map(str.isspace, word["text"])):
+        return "with white space in it: write _ for it in Q, and fold between words only"
+    maybe_data = _data_of(word)
+    if maybe_data is None or not is_known(_charset_of(word)):
+        return "which cannot be decoded: encode it anew, in UTF-8"
+    try:
+        maybe_data.decode(maybe_codec(_charset_of(word)) or "latin-1")
+    except UnicodeDecodeError:
+        return "with octets that are no character: name the right character set, and part no character in two words"
+    if len(word.group()) > _ENCODED_WORD_LIMIT:
+        return f"of {len(word.group())} characters: part it into words of at most {_ENCODED_WORD_LIMIT}"
+    before, behind = word.string[: word.start()][-1:], word.string[word.end() : word.end() + 1]
+    if (before and before not in _MARKS_BEFORE) or (behind and behind not in _MARKS_BEHIND):
+        return "which touches what is beside it: put spaces around an encoded word"
+    return None
+
+
+def _charset_of(word: re.Match[str]) -> str:
+    """Without the language of RFC 2231 §5."""
+    return word["charset"].partition("*")[0]
+
+
+def _data_of(word: re.Match[str]) -> bytes | None:
+    """RFC 2047 §4; None if it breaks its encoding."""
+    try:
+        if word["encoding"].upper() == "B":
+            return binascii.a2b_base64(word["text"].encode("ascii"), strict_mode=True)
+        return None if _BAD_QUOTED.search(word["text"]) else binascii.a2b_qp(word["text"].encode(), header=True)
+    except ValueError:
+        return None
 
 
 def _encoded_word_in_quotes(mail: Mail) -> Iterator[Found]:
@@ -117,6 +157,8 @@ def _encoded_word_in_quotes(mail: Mail) -> Iterator[Found]:
 
 
 def _trace_of_the_future(mail: Mail) -> Iterator[Found]:
+    if mail.mail_from is None and mail.first("Received") is not None:
+        return  # a file of what was delivered
     for one in mail.all("Return-Path"):
         yield Found(one.place, "is added by the server that delivers the message: leave it out")
 
@@ -154,6 +196,15 @@ RULES: tuple[Rule[Mail], ...] = (
         mail(to=None),
     ),
     Rule(
+        "incomplete-resent",
+        Severity.ERROR,
+        "Resent fields have Resent-From and Resent-Date beside them",
+        "RFC 5322 §3.6.6",
+        _resent,
+        added("Resent-From: carl@sender.example", "Resent-Date: Mon, 2 Nov 2026 13:00:00 +0100"),
+        added("Resent-To: dora@receiver.example"),
+    ),
+    Rule(
         "doubled-field",
         Severity.ERROR,
         "Fields that may stand once do not stand twice",
@@ -165,7 +216,7 @@ RULES: tuple[Rule[Mail], ...] = (
     Rule(
         "bad-message-id",
         Severity.ERROR,
-        "The Message-ID is one",
+        "A Message-ID is one, also that of another message",
         "RFC 5322 §3.6.4",
         _bad_message_id,
         mail(),
@@ -202,7 +253,7 @@ RULES: tuple[Rule[Mail], ...] = (
         "bad-encoded-word",
         Severity.ERROR,
         "Encoded words can be read",
-        "RFC 2047 §2",
+        "RFC 2047 §2, §5",
         _bad_encoded_word,
         mail(subject="=?utf-8?b?R3LDvMOfZQ==?="),
         mail(subject="=?no-such-charset?q?Gr=FC=DFe?="),

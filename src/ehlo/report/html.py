@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ _CLIPPED = 102 * 1024
 _MAJOR = ("Apple Mail", "Gmail", "Outlook", "Yahoo! Mail")
 _ACTIVE = frozenset({"script", "iframe", "object", "embed", "applet", "frame", "frameset"})
 _HANDLER = re.compile(r"on[a-z]{3,20}")
-# RFC 6761 §6.3, RFC 2606 §3, RFC 1122 §3.2.1.3
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "example.com", "example.net", "example.org"})  # noqa: S104
+_EXAMPLES = frozenset({"example.com", "example.net", "example.org"})  # RFC 2606 §3
+# The last labels of names that are not in the public DNS: RFC 6761 §6.2 to §6.4, RFC 6762 §3, and ICANN's of 2024
+_LOCAL = frozenset({"test", "localhost", "invalid", "local", "internal"})
 # Longer than two letters, and under which countries give out names.
 _SECOND_LEVEL = frozenset({"com", "net", "org", "edu", "gov", "mil", "ltd", "plc", "info", "biz"})
 _HOST_LIMIT = 253
@@ -31,9 +33,11 @@ _TEMPLATE_LIMIT = 200_000
 _LOOKS_LIKE_URL = re.compile(r"(?:https?://|www\.)(?P<host>[^\s/<>?#]+)", re.IGNORECASE)
 # RFC 3986 §3.1, or a place in the document itself
 _WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|#")
-# Django, Jinja, Handlebars; ERB and EJS; ${} of JavaScript; Python's %; what is shown of an object or of nothing.
+# Django, Jinja, Handlebars; ERB and EJS; ${} of JavaScript and #{} of Ruby; Python's %; Mailchimp; Mailgun; what is
+# shown of an object or of nothing.
 _TEMPLATE = re.compile(
-    r"(?<!\$)\{\{[^{}\n]{1,80}\}\}|\{%[^{}\n]{1,80}%\}|<%=?[^<>\n]{1,80}%>|\$\{[a-z_][^{}\n]{0,60}\}|%\([a-z_]{1,40}\)[sd]|"
+    r"(?<!\$)\{\{[^{}\n]{1,80}\}\}|\{%[^{}\n]{1,80}%\}|<%=?[^<>\n]{1,80}%>|[$#]\{[a-z_][^{}\n]{0,60}\}|%\([a-z_]{1,40}\)[sd]|"
+    r"\*\|[A-Z][A-Z0-9_:]{0,60}\|\*|%recipient(?:\.[a-z_]{1,40})?%|"
     r"\[object Object\]|\b(?:Dear|Hello|Hi|Hey|Hallo|Bonjour|Hola) (?:undefined|NaN|None|null)\b",
 )
 
@@ -57,7 +61,7 @@ def _lacking(mail: Mail) -> Iterator[Found]:
             major = [client for client in feature.lacking if client.startswith(_MAJOR)]
             others = len(feature.lacking) - len(major)
             if major:
-                more = f" and {others} others" if others else ""
+                more = f" and {others} other{'s' * (others > 1)}" if others else ""
                 yield Found(
                     part.place,
                     f"uses {feature.title}, which is missing in {', '.join(major)}{more}: see that it is not needed",
@@ -99,7 +103,7 @@ def _relative(mail: Mail) -> Iterator[Found]:
         if "base" in markup.tag_names:
             continue
         for name, url in _urls(markup):
-            if url and not _WHOLE.match(url) and "{" not in url:
+            if url and not _WHOLE.match(url) and not _TEMPLATE.search(url[:_TEMPLATE_LIMIT]):
                 yield Found(
                     part.place, f"has a {name} that leads nowhere from a mail, {quoted(url)}: begin with https://"
                 )
@@ -121,12 +125,19 @@ def _insecure(mail: Mail) -> Iterator[Found]:
 
 def _local(mail: Mail) -> Iterator[Found]:
     for part, markup in _markups(mail):
-        for target, _ in markup.links:
-            if _host(target) in _LOCAL:
+        for name, url in _urls(markup):
+            if url.lower().startswith(("http:", "https:")) and _is_local(_host(url)):
                 yield Found(
                     part.place,
-                    f"has a link to this machine or to an example, {quoted(target)}: set the host of the links",
+                    f"has a {name} that leads to this machine, its network or an example, {quoted(url)}: set the host",
                 )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host in _EXAMPLES or host.rpartition(".")[2] in _LOCAL or (host != "" and "." not in host)
 
 
 def _host(url: str) -> str:
@@ -259,7 +270,7 @@ RULES: tuple[Rule[Mail], ...] = (
         "html-local-url",
         Severity.NOTICE,
         "Links lead to a place that the reader can reach",
-        "RFC 6761 §6.3, RFC 2606 §3",
+        "RFC 6761 §6.2, §6.3, RFC 6762 §3, RFC 1918 §3, RFC 2606 §3",
         _local,
         _RIGHT,
         html('<a href="http://localhost:3000/confirm">Confirm</a>'),
@@ -286,7 +297,7 @@ RULES: tuple[Rule[Mail], ...] = (
         "template-left",
         Severity.WARNING,
         "Every place for a value has one",
-        "what Django, Jinja, Handlebars, ERB and JavaScript leave when a value is missing",
+        "what Django, Jinja, Handlebars, ERB, JavaScript, Mailchimp and Mailgun leave when a value is missing",
         _template,
         mail("Dear Bob, 100 % of us like {this}.\n"),
         mail("Dear {{ name }}, welcome.\n"),

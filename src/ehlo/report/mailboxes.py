@@ -7,6 +7,7 @@ version of Python to the next, and does not say where an address was left out.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 # RFC 5322 §3.2.2: comments nest, and quotation marks mean nothing in them; §3.2.4: nor do parentheses in strings.
@@ -54,6 +55,7 @@ class Mailboxes(NamedTuple):
     is_group_open: bool
 
 
+@lru_cache(maxsize=16)  # several rules read the same fields
 def read_mailboxes(value: str) -> Mailboxes:
     """Read the value of a field, unfolded."""
     reader = _Reader()

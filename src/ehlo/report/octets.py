@@ -71,9 +71,8 @@ def _eight_bit_header(mail: Mail) -> Iterator[Found]:
         return
     for number, line in enumerate(mail.lines[: mail.header_size], 1):
         if _EIGHT_BIT.search(line):
-            yield Found(
-                f"line {number}", "has octets above 127, and MAIL had no SMTPUTF8: write =?utf-8?q?...?= for them"
-            )
+            why = "" if mail.mail_from is None else ", and MAIL had no SMTPUTF8"
+            yield Found(f"line {number}", f"has octets above 127{why}: write =?utf-8?q?...?= for them")
 
 
 def _header_not_utf8(mail: Mail) -> Iterator[Found]:

@@ -33,6 +33,8 @@ _BLANK_LINE = re.compile(rb"(?:\A|\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 _FIELD = re.compile(
     rb"(?:\A|[\r\n])(content-[\x21-\x39\x3b-\x7e]++)[ \t]*+:([^\r\n]*+(?:[\r\n]++[ \t][^\r\n]*+)*+)", re.IGNORECASE
 )
+# RFC 5322 §2.2, and a line that goes on with a field (§2.2.3)
+_FIELD_LINE = re.compile(rb"[\x21-\x39\x3b-\x7e]++[ \t]*+:|[ \t]")
 _COMMENT = re.compile(r"\([^()]*\)")
 
 
@@ -43,6 +45,8 @@ class Part:
     number: str
     header: dict[str, str]
     """The first field of each name that begins with "Content-": names in lower case, values unfolded."""
+    written_header: bytes = field(repr=False)
+    """All of it, as far as it is looked at."""
     raw: bytes = field(repr=False)
     """The whole message; the body is ``raw[start:end]``."""
     start: int
@@ -136,6 +140,13 @@ class Part:
     def _delimiter(self) -> bytes:
         return (self.maybe_boundary or "").encode("utf-8", "surrogateescape")
 
+    @cached_property
+    def maybe_stray(self) -> bytes | None:
+        """The first line of the header that neither is a field nor goes on with one; None if there is none."""
+        lines = self.written_header.split(b"\n")
+        strays = (line for line in lines if line.strip() and not _FIELD_LINE.match(line))
+        return next(strays, None)
+
     def spans(self) -> Iterator[tuple[int, int]]:
         """Where the parts of a multipart begin and end in ``raw``."""
         return spans(self.raw, self.start, self.end, self._delimiter) if self.maybe_boundary else iter(())
@@ -177,4 +188,4 @@ def _part(raw: bytes, start: int, end: int, *, number: str, default: str, depth:
     for match in _FIELD.finditer(header):
         value = re.sub(rb"[\r\n]+", b"", match[2]).decode("utf-8", "surrogateescape").strip()
         fields.setdefault(match[1].decode("ascii").lower(), value)
-    return Part(number, fields, raw, body, end, default, depth)
+    return Part(number, fields, header, raw, body, end, default, depth)
