@@ -162,3 +162,10 @@ def test_who_says_not_from_whom_a_message_is_is_told_to() -> None:
     (text,) = [one.text for one in found if one.rule == "spf-none"]
     assert "say from whom it is" in text
     assert "publish" not in text
+
+
+def test_a_finding_is_no_longer_than_somebody_reads() -> None:
+    one = Mail(b"DKIM-Signature: v=1; d=" + b"a." * 100_000 + b"b; s=" + b"x" * 100_000 + b"\r\n" + mail().raw)
+
+    for finding in authenticate(one, Zone("")).findings:
+        assert len(finding.place) + len(finding.text) < 5000

@@ -20,6 +20,7 @@ ZONE = Zone(
     _dmarc.late.example           TXT "p=reject; v=DMARC1"
     _dmarc.case.example           TXT "v=dmarc1; p=reject"
     _dmarc.unit.example           TXT "v=DMARC1; p=reject; psd=n"
+    _dmarc.plain.example          TXT "v=DMARC1; sp=reject"
     _dmarc.team.unit.example      TXT "v=DMARC1; p=none"
     """
 )
@@ -51,6 +52,9 @@ ZONE = Zone(
         ("late.example", "late.example", [], None, "none"),
         ("case.example", "case.example", [], None, "none"),
         ("team.unit.example", "mail.unit.example", [], True, "none"),
+        ("plain.example", None, [], False, "none"),
+        ("plain.example", "plain.example", [], True, "none"),
+        ("news.plain.example", None, [], False, "reject"),
     ],
 )
 def test_alignment(author: str, spf: str | None, dkim: list[str], passes: bool | None, request_: str) -> None:
@@ -101,3 +105,7 @@ def test_a_walk_asks_for_eight_names_at_most() -> None:
         *("mail.example.com", "example.com", "com"),
     ]
     assert len(set(asked)) == WALK_LIMIT
+
+
+def test_a_name_of_very_many_labels_takes_no_memory() -> None:
+    assert check_dmarc("a." * 100_000 + "example", None, [], Zone("")).passes is None

@@ -38,6 +38,17 @@ def _parts(piece: str, boundary: str = "b") -> bytes:
 _NEST = "".join(f"--{n}\nContent-Type: multipart/mixed; boundary={n + 1}\n\n" for n in range(2000))
 
 HOSTILE = {
+    "commas between addresses": _field("To", "", ","),
+    "addresses": _field("From", "", "a@b.example, "),
+    "starts of encoded words": _field("Subject", "", "=?utf-8?q?"),
+    "encoded words": _field("Subject", "", "=?utf-8?q?x?="),
+    "marks of encoded words": _field("Subject", "=?utf-8?q?", "=?"),
+    "ids": _field("References", "", "<a@b> "),
+    "starts of ids": _field("References", "", "<a@"),
+    "names of files": _field("Content-Type", "text/plain", "; name=a b"),
+    "lines of the header of a part": _parts("--b\n" + "x\n" * 1000),
+    "comments before a document": _body("7bit", "<!-- -->"),
+    "places of Mailchimp": _body("7bit", "*|A"),
     "semicolons in quotes": _field("Content-Type", 'text/plain; a="', ";", '"'),
     "semicolons": _field("Content-Type", "text/plain; a=", ";"),
     "parameters": _field("Content-Type", "text/plain", "; a=b"),

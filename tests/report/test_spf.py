@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ehlo.report.dns import DNSFailure, Kind, Zone
+from ehlo.report.dns import NAME_LIMIT, DNSFailure, Kind, Zone
 from ehlo.report.spf import LOOKUP_LIMIT, Result, check_spf
 
 # Written after the examples of RFC 7208, appendix A.
@@ -175,6 +175,9 @@ def test_a_name_that_is_too_long_loses_labels_on_its_left() -> None:
     check_spf("192.0.2.1", f"{label}@example.com", "", Noted())
 
     assert asked[1:] == [f"{label}.{label}.{label}.example.com"]
+
+    check_spf("192.0.2.1", f"{'a.' * 200_000}a@example.com", "", Noted())  # in no time
+    assert len(asked[-1]) <= NAME_LIMIT
 
 
 @given(st.text(max_size=60), st.sampled_from(["192.0.2.1", "2001:db8::1"]))

@@ -33,6 +33,8 @@ AUTHENTICATION_NAMES = frozenset(
 SMALL_KEY = 2048
 """Bits of an RSA key that RFC 8301 asks for; fewer than 1024 verify nothing."""
 
+_SAID = 2000
+"""Characters of a finding; the SPF records of ten includes are fewer."""
 # Controls, formats such as overrides of the direction of text, and lone surrogates
 _NOT_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BULK = "Gmail and Yahoo ask it of bulk senders since 2024"
@@ -74,8 +76,11 @@ def _is_unsure(signatures: tuple[DKIM, ...], maybe_spf: SPF | None) -> bool:
 
 
 def _harmless(one: Finding) -> Finding:
-    """What a message and DNS say, without what a terminal would obey."""
-    return replace(one, place=_NOT_SHOWN.sub("?", one.place), text=_NOT_SHOWN.sub("?", one.text))
+    """What a message and DNS say, without what a terminal would obey, and no more of it than somebody reads."""
+    place, text = (
+        _NOT_SHOWN.sub("?", f"{said[:_SAID]}{'...' * (len(said) > _SAID)}") for said in (one.place, one.text)
+    )
+    return replace(one, place=place, text=text)
 
 
 def _author_domain(mail: Mail) -> str | None:

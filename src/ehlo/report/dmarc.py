@@ -24,10 +24,8 @@ class Policy(NamedTuple):
 
     @property
     def is_valid(self) -> bool:
-        """Whether it has a p, and what p, sp and np say is one of the three requests."""
-        return (
-            "p" in self.tags and {self.tags.get(tag, "none").lower() for tag in ("p", "sp", "np")} <= _REQUESTS.keys()
-        )
+        """Whether what p, sp and np say is one of the three requests; without p it is p=none (§4.7)."""
+        return {self.tags.get(tag, "none").lower() for tag in ("p", "sp", "np")} <= _REQUESTS.keys()
 
     @property
     def wants_reports(self) -> bool:
@@ -96,7 +94,9 @@ def _request(policy: Policy, domain: str, resolver: Resolver) -> tuple[str, str]
     wanted = ["p"]
     if policy.domain != domain:
         wanted = ["sp", "p"] if "np" not in policy.tags or _exists(domain, resolver) else ["np"]
-    tag = next(tag for tag in wanted if tag in policy.tags)
+    tag = next((tag for tag in wanted if tag in policy.tags), "")
+    if not tag:
+        return "none", f"{where} has no p=, and counts as p=none"
     request = policy.tags[tag].lower()
     if policy.tags.get("t", "n").lower() == "y" and request != "none":
         return _REQUESTS[request], f"{where} asks for {tag}={request}, and for one less while it is tested (t=y)"
@@ -134,9 +134,8 @@ def _tags(text: str) -> dict[str, str]:
 def _walk(domain: str, resolver: Resolver) -> list[Policy]:
     """The records of a domain and of those above it, the nearest first."""
     labels = domain.split(".")
-    names = [".".join(labels[start:]) for start in range(len(labels))]
-    if len(names) > WALK_LIMIT:
-        names = [names[0], *names[1 - WALK_LIMIT :]]
+    last = range(max(1, len(labels) - WALK_LIMIT + 1), len(labels))
+    names = [domain, *(".".join(labels[start:]) for start in last)]
     found: list[Policy] = []
     for name in names:
         maybe_policy = _record(name, resolver)

@@ -165,7 +165,7 @@ RULES: tuple[Rule[Mail], ...] = (
         "8bit-header",
         Severity.ERROR,
         "A header with octets above 127 is announced by SMTPUTF8, or encoded",
-        "RFC 6531 §3.6, RFC 2047 §2",
+        "RFC 6531 §3.4, RFC 2047 §2",
         _eight_bit_header,
         mail(subject="=?utf-8?q?Gr=C3=BC=C3=9Fe?="),
         mail(subject="Grüße"),

@@ -236,8 +236,8 @@ class _Check:
         if "%" in _MACRO.sub("", text):
             raise _Broken(f"{text!a} has a macro that is none")
         expanded = _MACRO.sub(lambda match: self._macro(match, domain), text)
-        while len(expanded) > NAME_LIMIT and "." in expanded:  # §7.3
-            expanded = expanded.partition(".")[2]
+        if len(expanded) > NAME_LIMIT:  # §7.3
+            return expanded[-NAME_LIMIT - 1 :].partition(".")[2]
         return expanded
 
     def _macro(self, match: re.Match[str], domain: str) -> str:
