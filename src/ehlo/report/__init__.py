@@ -6,15 +6,15 @@ except for DKIM and for asking DNS.
     mail        a message as the rules look at it, with its parts (parts)
     examples    right messages to make examples from
     octets      lines and octets              header      fields
-    dates       when it was written           addresses   fields with mailboxes
+    words       what is not ASCII in them     dates       when it was written
+    addresses   fields with mailboxes         lists       how to leave a list
     mime        the tree of parts             encodings   transfer encodings, character sets
-    files       attachments and images        lists       how to leave a list
-    html        links, images, what readers take out
+    files       attachments and images        html        links, images, what readers take out
     markup      HTML and CSS as the rules look at them
     features    what a document uses, and which mail clients lack it
     authentication  DKIM (signatures), SPF (spf) and DMARC (dmarc), with the records of a resolver (dns)
     dialogue    a session as the rules look at it
-    commands    how the client spoke
+    sessions    how the client kept it        commands    what the client said
     check       runs them all
 """  # noqa: D205
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ehlo.report import addresses, commands, dates, encodings, files, header, html, lists, mime, octets
+from ehlo.report import addresses, commands, dates, encodings, files, header, html, lists, mime, octets, sessions, words
 from ehlo.report.authentication import AUTHENTICATION_NAMES
 from ehlo.report.finding import Finding, Rule, Severity
 
-_TABLES = (octets, header, dates, addresses, mime, encodings, files, html, lists)
+_TABLES = (octets, header, words, dates, addresses, mime, encodings, files, html, lists)
 MAIL_RULES: tuple[Rule[Mail], ...] = tuple(rule for table in _TABLES for rule in table.RULES)
-DIALOGUE_RULES = commands.RULES
+DIALOGUE_RULES = (*sessions.RULES, *commands.RULES)
 RULES: tuple[Rule[Any], ...] = (*MAIL_RULES, *DIALOGUE_RULES)
 
 if TYPE_CHECKING:

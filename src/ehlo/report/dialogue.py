@@ -154,20 +154,13 @@ def spoken(*lines: str) -> Dialogue:
     return Dialogue(tuple(result))
 
 
-RIGHT = spoken(
-    "S: 220 mx.receiver.example ESMTP",
-    "C: EHLO client.sender.example",
-    "S: 250-mx.receiver.example",
-    "S: 250 PIPELINING",
-    "C: MAIL FROM:<anna@sender.example> SIZE=100",
-    "S: 250 2.1.0 OK",
-    "C: RCPT TO:<bob@receiver.example>",
-    "S: 250 2.1.5 OK",
-    "C: DATA",
-    "S: 354 Go ahead",
-    "-: 100 octets of mail data",
-    "S: 250 2.0.0 OK",
-    "C: QUIT",
-    "S: 221 2.0.0 Bye",
-)
+# What a right client and its server say, for examples.
+HELLO = ("S: 220 mx.receiver.example ESMTP", "C: EHLO client.sender.example")
+OFFER = (*HELLO, "S: 250-mx.receiver.example", "S: 250 PIPELINING")
+MAIL = ("C: MAIL FROM:<anna@sender.example> SIZE=100", "S: 250 2.1.0 OK")
+RCPT = ("C: RCPT TO:<bob@receiver.example>", "S: 250 2.1.5 OK")
+DATA = ("C: DATA", "S: 354 Go ahead", "-: 100 octets of mail data", "S: 250 2.0.0 OK")
+QUIT = ("C: QUIT", "S: 221 2.0.0 Bye")
+
+RIGHT = spoken(*OFFER, *MAIL, *RCPT, *DATA, *QUIT)
 """A session without any fault."""
