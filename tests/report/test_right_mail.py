@@ -12,6 +12,10 @@ from ehlo.report.examples import mail
 MAILS = sorted((Path(__file__).parent / "mails").glob("*.eml"))
 
 
+def _octets(path: Path) -> bytes:
+    return path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
 def _sent(raw: bytes) -> Mail:
     """By a client that announces what there is, and nothing else."""
     header, _, body = raw.partition(b"\r\n\r\n")
@@ -26,9 +30,12 @@ def _wrong(one: Mail) -> list[str]:
 
 @pytest.mark.parametrize("path", MAILS, ids=[path.stem for path in MAILS])
 def test_right_mail_has_no_error_and_no_warning(path: Path) -> None:
-    raw = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    assert _wrong(_sent(_octets(path))) == []
 
-    assert _wrong(_sent(raw)) == []
+
+@pytest.mark.parametrize("path", MAILS, ids=[path.stem for path in MAILS])
+def test_nor_has_it_in_a_file(path: Path) -> None:
+    assert _wrong(Mail(_octets(path))) == []
 
 
 def test_there_is_mail_to_check() -> None:

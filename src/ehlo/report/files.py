@@ -41,7 +41,7 @@ def _bad_file_name(mail: Mail) -> Iterator[Found]:
         written = (part.disposition.plain("filename") if is_disposition else part.content.plain("name")) or ""
         if _ENCODED_WORD.match(written):
             yield Found(part.place, "has its file name as an encoded word: write it as filename*=utf-8''...")
-        elif not written.isascii() and not mail.has_option("SMTPUTF8"):
+        elif not written.isascii() and not mail.is_internationalized:
             yield Found(
                 part.place, "has a file name that is not ASCII and not encoded: write it as filename*=utf-8''..."
             )

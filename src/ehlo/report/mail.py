@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from ehlo.report.mailboxes import read_mailboxes
 from ehlo.report.parts import Part, parts_of
 
 # An octet that is no line end, or a CR or LF without the other.
@@ -127,7 +128,10 @@ class Mail:
         """The parts of a type that a reader sees."""
         return [part for part in self.leaves if part.content_type == content_type and not part.is_attachment]
 
-    def has_option(self, keyword: str) -> bool:
-        """Whether MAIL had a parameter, given with its value or without."""
-        wanted = keyword.upper()
-        return any(option.upper() == wanted or option.upper().startswith(f"{wanted}=") for option in self.options)
+    @cached_property
+    def is_internationalized(self) -> bool:
+        """Whether MAIL had SMTPUTF8; of a file, whether it would have to, for an address that is not ASCII."""
+        if self.mail_from is not None or self.options:
+            return "SMTPUTF8" in map(str.upper, self.options)
+        fields = (one for name in ("From", "Sender", "Reply-To", "To", "Cc") for one in self.all(name))
+        return any(not mailbox.address.isascii() for one in fields for mailbox in read_mailboxes(one.value).members)

@@ -67,7 +67,7 @@ def _eight_bit_body(mail: Mail) -> Iterator[Found]:
 
 
 def _eight_bit_header(mail: Mail) -> Iterator[Found]:
-    if mail.has_option("SMTPUTF8"):
+    if mail.is_internationalized:
         return
     for number, line in enumerate(mail.lines[: mail.header_size], 1):
         if _EIGHT_BIT.search(line):
