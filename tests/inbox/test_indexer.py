@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from ehlo.inbox import indexer as indexer_module
 from ehlo.inbox import statements
+from ehlo.inbox.errors import StoreError
 from ehlo.inbox.indexer import BATCH_OCTETS, Indexer
 from ehlo.inbox.parse import Limits, parse
 from ehlo.inbox.query import parse_query
@@ -186,6 +188,29 @@ def test_a_process_that_does_not_start_is_no_fault_of_the_message(
     parsed = store.parsed(id_)
     assert parsed is not None
     assert parsed.problem is None
+
+
+def test_where_neither_processes_nor_the_store_can_be_had_it_tries_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, read = subprocess.Popen, store.not_indexed
+    errors = iter([OSError("Too many open files"), StoreError("the store cannot be read: disk I/O error")])
+
+    def fail_at_first(what: Any) -> Any:
+        def doing(*args: Any, **options: Any) -> Any:
+            if (error := next(errors, None)) is not None:
+                raise error
+            return what(*args, **options)
+
+        return doing
+
+    monkeypatch.setattr(subprocess, "Popen", fail_at_first(start))
+    monkeypatch.setattr(store, "not_indexed", fail_at_first(read))
+    monkeypatch.setattr(indexer_module, "_START_PAUSE", 0.01)
+    with Indexer(store):
+        assert store.wait_indexed(put(store), PATIENCE)
+    assert "Too many open files" in caplog.text
+    assert "disk I/O error" in caplog.text
 
 
 def test_messages_deleted_meanwhile_are_no_trouble(store: Store) -> None:

@@ -106,7 +106,7 @@ class Indexer:
         try:
             while not self._closing.is_set():
                 self._news.clear()
-                if (count := self._index_some()) == 0:
+                if (count := self._try_to_index()) == 0:
                     self._news.wait()
                 elif count < self._batch:
                     self._closing.wait(_LINGER)
@@ -116,6 +116,18 @@ class Indexer:
             log.exception("messages are no longer indexed")
         finally:
             self._drop_process()
+
+    def _try_to_index(self) -> int:
+        """Index a batch; how many waited for it, or at least one if that is not known."""
+        try:
+            return self._index_some()
+        except StoreClosed:
+            raise
+        except (StoreError, OSError) as error:  # no descriptors or memory left, or the disk fails: perhaps not for long
+            log.error("messages cannot be looked into now: %s", error)  # noqa: TRY400
+            self._drop_process()  # it may have got half of a batch
+            self._closing.wait(_START_PAUSE)
+            return 1
 
     def _index_some(self) -> int:
         """Index a batch; how many waited for it."""
