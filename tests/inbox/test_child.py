@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import IO
@@ -70,6 +71,26 @@ def test_an_answer_in_the_moment_in_which_time_is_over_counts(child: Child, monk
     monkeypatch.setattr(child, "_read", read_until_killed)
     assert child.ask([b"late\n"], 0.2) == b"late\n"
     assert child._maybe_process is None
+
+
+def test_one_that_somebody_else_has_ended_is_replaced_before_the_next_question(child: Child) -> None:
+    assert child.start()
+    process = child._maybe_process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert child.start()
+    assert child.ask([b"again\n"], PATIENCE) == b"again\n"
+
+
+def test_where_there_is_no_room_for_a_process_it_starts_later(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", fail)
+        assert not child.start()
+    assert child.start()
 
 
 def test_one_that_ends_before_it_answers_has_not_started() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ehlo.inbox import searching, waiting
+from ehlo.inbox.child import Child
 from ehlo.inbox.criteria import Criteria
 from ehlo.inbox.patterns import PatternProcess, TooSlow
 from ehlo.inbox.records import Arrival
@@ -34,6 +35,17 @@ async def test_a_pattern_that_took_too_long_is_not_tried_again(monkeypatch: pyte
     assert tried == ["slow", "slower", "slow", "quick"]
     searches.close()
     assert (await searches.search(re.compile("quick"), []))[0]
+    searches.close()
+
+
+async def test_a_pattern_that_could_not_begin_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    begins = iter([False, True])
+    start = Child.start
+    monkeypatch.setattr(Child, "start", lambda self: next(begins) and start(self))
+    searches = Searches()
+    with pytest.raises(TooSlow):
+        await searches.search(re.compile("any"), ["any"])
+    assert (await searches.search(re.compile("any"), ["any"]))[0]
     searches.close()
 
 

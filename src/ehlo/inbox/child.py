@@ -33,10 +33,15 @@ class Child:
 
     def start(self) -> bool:
         """Start it, unless it runs; whether it runs now."""
+        if self._maybe_process is not None and self._maybe_process.poll() is not None:
+            self.end()  # somebody else has ended it: the next question is not to suffer for that
         if self._maybe_process is None:
-            self._maybe_process = subprocess.Popen(  # noqa: S603 - the command is a file of this package
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+            try:
+                self._maybe_process = subprocess.Popen(  # noqa: S603 - the command is a file of this package
+                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                )
+            except OSError:  # no memory, or no descriptors, for another process: perhaps the next time
+                return False
             self.ask([self._hello], self._start_seconds)
         return self._maybe_process is not None
 

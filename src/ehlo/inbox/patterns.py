@@ -28,6 +28,10 @@ class TooSlow(Exception):
     """The search was given up."""
 
 
+class NotBegun(TooSlow):
+    """It could not even begin: that says nothing about the pattern."""
+
+
 class PatternProcess:
     """The process, started when it is first needed.  Its methods block and may be called in any thread."""
 
@@ -40,7 +44,7 @@ class PatternProcess:
         question = _question(pattern.pattern, pattern.flags & ~re.UNICODE.value, texts)
         with self._turn:
             if not self._child.start():
-                raise TooSlow("the search for a regular expression could not begin in time")
+                raise NotBegun("the search for a regular expression could not begin in time")
             answer = self._child.ask([question], SECONDS)
         if answer is None:
             raise TooSlow("the search for a regular expression took too long")

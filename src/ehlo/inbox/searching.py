@@ -12,7 +12,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from ehlo.inbox.patterns import PatternProcess, TooSlow
+from ehlo.inbox.patterns import NotBegun, PatternProcess, TooSlow
 
 if TYPE_CHECKING:
     import re
@@ -49,6 +49,8 @@ class Searches:
         begin = time.monotonic()
         try:
             found = self._process.search(pattern, texts)
+        except NotBegun:
+            raise
         except TooSlow:
             self._slow[key] = None
             if len(self._slow) > SLOW_KEPT:
