@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from ehlo.inbox.records import Arrival
+from ehlo.inbox.store import Store
 from ehlo.report.dns import Zone
 from tests.e2e.page import CHROMIUM, PATIENCE, Served, mail, png, serving
 
@@ -242,6 +243,32 @@ def test_a_mail_can_be_deleted(served: Served, open_page: Callable[..., Page]) -
     expect(row(page, "Stays")).to_be_visible()
     expect(row(other, "Goodbye")).to_have_count(0)
     assert _api(served, "messages")["total"] == 1
+
+
+def test_what_is_deleted_elsewhere_is_neither_counted_nor_selected(
+    served: Served, open_page: Callable[..., Page]
+) -> None:
+    for name in ("first", "second", "third"):
+        served.send(mail(f"The {name}"))
+    page = open_page()
+    row(page, "The second").get_by_role("checkbox").check()
+    row(page, "The third").get_by_role("checkbox").check()
+    expect(page.locator("#list-title")).to_have_text("2 selected")
+    _delete(served, 3)
+    expect(page.locator("#list-title")).to_have_text("1 selected")
+    _delete(served, 2)
+    expect(page.locator("#list-title")).to_contain_text("1 unread")
+
+
+def test_older_mail_that_moves_up_is_not_said_to_be_new(served: Served, open_page: Callable[..., Page]) -> None:
+    send_burst(served)
+    page = open_page()
+    expect(row(page, f"Burst number {BURST - 1}.")).to_be_visible()
+    for number in (BURST, BURST - 1, BURST - 2):
+        _delete(served, number)
+        expect(row(page, f"Burst number {number - 1}.")).to_have_count(0)
+    served.send(mail("The next"))
+    expect(page.locator("#announcer")).to_have_text("New message from Acme: The next")
 
 
 def test_several_can_be_selected_with_shift_tagged_and_deleted(served: Served, open_page: Callable[..., Page]) -> None:
@@ -676,6 +703,50 @@ def test_the_page_says_when_the_server_is_gone_and_comes_back_by_itself(
         context.close()
 
 
+def test_the_numbers_of_another_server_mean_other_messages(browser: Browser) -> None:
+    page = browser.new_context().new_page()
+    with serving() as inbox:
+        inbox.send(mail("The old one"))
+        page.goto(f"{inbox.url}#/message/1")
+        expect(page.locator("#subject")).to_have_text("The old one")
+        row(page, "The old one").get_by_role("checkbox").check()
+        port = int(inbox.url.rstrip("/").rpartition(":")[2])
+    with serving(web=("127.0.0.1", port)) as inbox:
+        inbox.send(mail("The new one"))
+        expect(row(page, "The new one")).to_be_visible()
+        expect(page.locator("#subject")).to_have_count(0)
+        expect(page.locator("#list-title")).to_contain_text("1 unread")
+        page.context.close()
+
+
+def test_a_message_that_is_kept_stays_open_when_its_server_starts_anew(browser: Browser, tmp_path: Path) -> None:
+    page = browser.new_context().new_page()
+    path = tmp_path / "mail.db"
+    with Store(path) as store, serving(store=store) as inbox:
+        inbox.send(mail("Kept"))
+        page.goto(f"{inbox.url}#/message/1")
+        expect(page.locator("#subject")).to_have_text("Kept")
+        port = int(inbox.url.rstrip("/").rpartition(":")[2])
+    with Store(path) as store, serving(store=store, web=("127.0.0.1", port)) as inbox:
+        inbox.send(mail("Another one"))
+        expect(row(page, "Another one")).to_be_visible()
+        expect(page.locator("#reader")).to_contain_text("2 of 2")
+        expect(page.locator("#subject")).to_have_text("Kept")
+        page.context.close()
+
+
+def test_a_server_that_wants_another_token_is_not_said_to_be_gone(browser: Browser) -> None:
+    page = browser.new_context().new_page()
+    with serving(token="token-of-old") as inbox:
+        page.goto(f"{inbox.url}?token=token-of-old")
+        expect(page.locator("#listening .live")).to_have_text("Live")
+        port = int(inbox.url.rstrip("/").rpartition(":")[2])
+    expect(page.locator("#notice")).to_contain_text("cannot be reached")
+    with serving(web=("127.0.0.1", port), token="token-of-now"):
+        expect(page.get_by_role("heading", name="This inbox needs its token")).to_be_visible()
+        page.context.close()
+
+
 def test_tabs_share_one_stream_and_pass_it_on(served: Served, open_page: Callable[..., Page]) -> None:
     first = open_page()
     second = first.context.new_page()
@@ -734,6 +805,12 @@ def test_nothing_comes_from_elsewhere(served: Served, browser: Browser) -> None:
 def _api(served: Served, path: str) -> Any:
     with urllib.request.urlopen(f"{served.url}api/v1/{path}") as answer:
         return json.load(answer)
+
+
+def _delete(served: Served, id_: int) -> None:
+    """As somebody else does, not the page."""
+    request = urllib.request.Request(f"{served.url}api/v1/messages/{id_}", method="DELETE")
+    urllib.request.urlopen(request).close()
 
 
 def _post(served: Served, path: str, body: object) -> Any:

@@ -55,6 +55,13 @@ export function clearSelection() {
   afterSelection();
 }
 
+/** They are no longer there to be selected. */
+export function deselect(ids) {
+  const before = state.selection.size;
+  for (const id of ids) state.selection.delete(id);
+  if (state.selection.size < before) afterSelection();
+}
+
 function afterSelection() {
   for (const element of $("canvas").querySelectorAll("li[data-id]")) {
     const isOn = state.selection.has(Number(element.dataset.id));
@@ -115,8 +122,7 @@ async function remove(ids) {
   });
   if (!done) return;
   listing.remove(ids);
-  for (const id of ids) state.selection.delete(id);
-  afterSelection();
+  deselect(ids);
   toast(`${plural(ids.length, "message")} deleted`);
   // On to the next one, as who clears an inbox wants; on a phone back to the list.
   const next = index >= 0 && !isPhone() ? listing.items[Math.min(index, listing.items.length - 1)] : null;

@@ -8,7 +8,8 @@ const CHANNEL = "ehlo-events";
 
 /**
  * Call `onEvent(kind, data)` for each event, and `onState("live" | "connecting" | "offline")` when that changes. After every
- * connection the first event is "hello": something may have been missed before it. `address` is that of a stream which tells
+ * connection the first event is "hello": something may have been missed before it. Its `epoch` names the run of the server,
+ * where that is known. `address` is that of a stream which tells
  * together what happens in a moment.
  */
 export function listen(address, onEvent, onState) {
@@ -26,7 +27,8 @@ export function listen(address, onEvent, onState) {
   channel.onmessage = ({ data }) => {
     if (data.asks && leads) {
       hasFollowers = true;
-      channel.postMessage({ state });
+      // What was told since that tab looked, and before it asked, it has not heard.
+      channel.postMessage({ state, events: [["hello", {}]] });
     }
     if (data.isNew) channel.postMessage({ asks: true });
     if (data.state) onState(data.state);
@@ -77,6 +79,7 @@ function stream(address, onEvents, onState) {
           greeted = true;
         }
         const data = parse(event.data);
+        if (kind === "hello") data.epoch = event.lastEventId.split(".")[0];
         onEvents(kind === "together" ? data : [[kind, data]]);
       });
     }

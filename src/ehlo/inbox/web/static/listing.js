@@ -72,7 +72,8 @@ export class Listing extends EventTarget {
         fresh = fresh.concat(page.items);
         if (page.items.length < PAGE || page.items.some((item) => known.has(item.id))) break;
       }
-      const added = fresh.filter((item) => !known.has(item.id));
+      const met = fresh.findIndex((item) => known.has(item.id));
+      const added = met < 0 ? fresh : fresh.slice(0, met); // what is below those that are known has not come, but moved up
       const last = fresh.findLast((item) => known.has(item.id));
       const isWhole = page.items.length < PAGE;
       // Where nothing meets, too much has come to be put in between: the list starts anew.
@@ -92,9 +93,11 @@ export class Listing extends EventTarget {
 
   remove(ids) {
     const set = new Set(ids);
-    const left = this.items.filter((item) => !set.has(item.id));
-    this.total = Math.max(0, this.total - (this.items.length - left.length));
-    this.items = left;
+    const gone = this.items.filter((item) => set.has(item.id));
+    if (gone.length === 0) return;
+    this.items = this.items.filter((item) => !set.has(item.id));
+    this.total = Math.max(0, this.total - gone.length);
+    this.unread = Math.max(0, this.unread - gone.filter((item) => item.is_read === false).length);
     this.#emit();
   }
 

@@ -2,8 +2,9 @@
 // nothing but its counts, for the title.
 
 import * as api from "./api.js";
+import { clearSelection, deselect } from "./doing.js";
 import { announce } from "./feedback.js";
-import { here } from "./route.js";
+import { CLOSED, go, here } from "./route.js";
 import { drawListening, drawSidebar } from "./sidebar.js";
 import { applyChange, state } from "./state.js";
 import { askToken, drawNotice, drawPill, drawTitle } from "./view.js";
@@ -95,9 +96,20 @@ export async function refreshInfo() {
   }
 }
 
+let epoch = null; // the run of the server that told the last events
+
+/** Another run of the server: its numbers may mean other messages, which nobody has selected or opened. */
+async function beginAnew() {
+  clearSelection();
+  state.listing.load();
+  if (!(await state.reader.isSame())) go(CLOSED, { replace: true });
+}
+
 /** By kind of event. */
 export const HANDLERS = {
-  hello: () => {
+  hello: (data) => {
+    if (epoch && data.epoch && data.epoch !== epoch) beginAnew();
+    epoch = data.epoch || epoch;
     syncSoon();
     infoSoon();
   },
@@ -117,7 +129,11 @@ export const HANDLERS = {
     }
   },
   deleted: (data) => {
-    if (here().view === "messages") state.listing.remove(data.ids);
+    if (here().view === "messages") {
+      deselect(data.ids);
+      state.listing.remove(data.ids);
+      syncSoon(); // some may be among what is not here, or on its way
+    }
     infoSoon();
   },
   inbox: infoSoon,
@@ -133,16 +149,21 @@ let replaceTimer = null;
 /** The server has read on in a message. It does so with each, as fast as they come: they are drawn together. */
 function replaceSoon(item) {
   replacements.set(item.id, item);
-  replaceTimer ??= setTimeout(() => {
-    replaceTimer = null;
-    if (here().view === "messages") state.listing.update([...replacements.keys()], ({ id }) => replacements.get(id));
-    if (state.reader.message && !state.reader.message.is_indexed && replacements.has(state.reader.message.id)) state.reader.refresh();
-    replacements.clear();
-  }, SYNC_PAUSE);
+  replaceTimer ??= setTimeout(replace, SYNC_PAUSE);
+}
+
+function replace() {
+  // What is on its way may be older, and would undo it.
+  replaceTimer = isSyncing ? setTimeout(replace, SYNC_PAUSE) : null;
+  if (isSyncing) return;
+  if (here().view === "messages") state.listing.update([...replacements.keys()], ({ id }) => replacements.get(id));
+  if (state.reader.message && !state.reader.message.is_indexed && replacements.has(state.reader.message.id)) state.reader.refresh();
+  replacements.clear();
 }
 
 export function onState(now) {
   state.live = now;
   drawListening(state.info, now);
   drawNotice();
+  if (now === "offline") infoSoon(); // or it is there, and wants a token
 }

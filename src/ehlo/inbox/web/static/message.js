@@ -77,6 +77,17 @@ export class Reader {
     this.#report?.then((report) => this.#countFindings(report), () => {});
   }
 
+  /** Whether the number of what is shown still means the same message; also if nobody can say. */
+  async isSame() {
+    const { message } = this;
+    if (!message) return true;
+    try {
+      return (await getMessage(message.id, this.#aborter.signal)).received_at === message.received_at;
+    } catch (error) {
+      return error.status !== 404;
+    }
+  }
+
   /** Flags that changed elsewhere. */
   update(change) {
     if (!this.message) return;
