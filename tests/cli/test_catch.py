@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -94,10 +95,11 @@ def test_messages_that_come_together_do_not_mix() -> None:
     assert len(stream.getvalue().splitlines()) == 20
 
 
-def test_a_reader_who_has_gone_is_no_failure() -> None:
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "No space left on device")])
+def test_neither_a_reader_who_has_gone_nor_a_full_disk_is_a_failure(error: OSError) -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
-            raise BrokenPipeError
+            raise error
 
     catch.Printer(Gone())(Session(), Envelope())
 

@@ -63,8 +63,8 @@ class Printer:
                 shown = terminal.brief(style, when, envelope, summary)
             else:
                 shown = terminal.full(style, f"{self._count} at {when}", session, envelope, summary)
-            # The reader of a pipe may have gone: whoever looks at the page does not mind.
-            with contextlib.suppress(BrokenPipeError):
+            # The reader of a pipe may have gone, the disk be full: whoever looks at the page does not mind.
+            with contextlib.suppress(OSError):
                 self._stream.write(shown)
                 self._stream.flush()
 
