@@ -117,6 +117,23 @@ def test_opening_a_mail_shows_it_and_marks_it_read(served: Served, open_page: Ca
     expect(page).to_have_title("Welcome aboard")
 
 
+def test_a_mark_outlasts_what_the_server_found_in_the_message_before_it(
+    served: Served, open_page: Callable[..., Page]
+) -> None:
+    served.send(mail("Welcome aboard", "Hello Priya,\n\nwelcome."))
+    page = open_page()
+    expect(row(page, "Welcome aboard")).to_be_visible()
+    page.evaluate("""async () => {
+        const { HANDLERS } = await import("/static/live.js");
+        const { state } = await import("/static/state.js");
+        HANDLERS.changed({ message: state.listing.items[0] });
+        document.querySelector("#canvas .row a").click();
+        await new Promise((done) => setTimeout(done, 500)); // what was found is drawn by then
+    }""")
+    expect(page.locator("#panel")).to_contain_text("Hello Priya,")
+    expect(page.locator("#canvas .row[data-unread]")).to_have_count(0)
+
+
 def test_a_code_and_a_link_are_in_front(served: Served, open_page: Callable[..., Page]) -> None:
     text = "Your sign-in code is 482913\n\nOr use https://acme.test/login?token=abc"
     served.send(mail("Sign in", text))

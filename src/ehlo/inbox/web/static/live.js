@@ -125,6 +125,7 @@ export const HANDLERS = {
     if (data.message) replaceSoon(data.message);
     else {
       applyChange(data.ids, data);
+      if (isSyncing) syncSoon(); // what is on its way may be older
       infoSoon();
     }
   },
@@ -156,7 +157,9 @@ function replace() {
   // What is on its way may be older, and would undo it.
   replaceTimer = isSyncing ? setTimeout(replace, SYNC_PAUSE) : null;
   if (isSyncing) return;
-  if (here().view === "messages") state.listing.update([...replacements.keys()], ({ id }) => replacements.get(id));
+  // Marks and tags have changes of their own, which are not waited with: what waited here is older than those.
+  const renew = (item) => ({ ...replacements.get(item.id), is_read: item.is_read, tags: item.tags });
+  if (here().view === "messages") state.listing.update([...replacements.keys()], renew);
   if (state.reader.message && !state.reader.message.is_indexed && replacements.has(state.reader.message.id)) state.reader.refresh();
   replacements.clear();
 }
